@@ -1,0 +1,125 @@
+"""`flan-jax VERB`: the command line.
+
+Only the module of the verb that was asked for is imported, and even that imports nothing heavy
+before it runs, so that `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from flan_jax import __version__
+from flan_jax.errors import FlanJaxError, did_you_mean
+
+# verb -> what it does; the code of a verb is flan_jax/commands/<verb>.py.
+VERBS = {
+    "demo": "train a tiny model on tasks made by code and score it before and after",
+    "train": "train a model on a task or mixture",
+    "eval": "score a checkpoint on a task or mixture",
+    "tasks": "list tasks, or show what a model sees of one",
+    "prepare": "write the tokens of a mixture ahead of training",
+    "vocab": "train a vocabulary on a mixture",
+    "digest": "print what a checkpoint holds in one line, or how far two are apart",
+    "gin": "print the complete configuration of an experiment",
+}
+
+
+def _usage() -> str:
+    lines = [f"  {verb:<9} {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: flan-jax VERB [options]",
+            "",
+            "Instruction tuning of language models in JAX, from task to table.",
+            "",
+            "verbs:",
+            *lines,
+            "",
+            "`flan-jax VERB --help` tells the options of a verb.",
+        ]
+    )
+
+
+def split_gin_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Takes `--gin.NAME=value` and `--gin.NAME value` out of the arguments.
+
+    Returns:
+        The other arguments, and the overrides as `NAME=value`.
+    """
+    rest, overrides = [], []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("--gin."):
+            rest.append(argument)
+        elif "=" in argument or not waiting:
+            overrides.append(argument.removeprefix("--gin."))
+        else:
+            overrides.append(f"{argument.removeprefix('--gin.')}={waiting.pop(0)}")
+    return rest, overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    """Offers the nearest option where one is misspelt."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            option = message.removeprefix(prefix).split()[0].split("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            message += did_you_mean(option, known)
+        super().error(message)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one verb and returns its exit status.
+
+    Raises:
+        FlanJaxError: bad input.
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"flan-jax {__version__}")
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        raise FlanJaxError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}\n\n{_usage()}")
+    module = importlib.import_module(f"flan_jax.commands.{verb}")
+    parser = _Parser(prog=f"flan-jax {verb}", description=module.__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(parser)
+    rest, overrides = split_gin_arguments(arguments[1:])
+    if overrides and not getattr(module, "TAKES_GIN", False):
+        raise FlanJaxError(f"flan-jax {verb} takes no --gin. options: --gin.{overrides[0]}")
+    options = parser.parse_args(rest)
+    options.gin_overrides = overrides
+    return int(module.run(options) or 0)
+
+
+def main() -> None:
+    """Entry point: errors meant for people go to stderr without a traceback, status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        status = run(sys.argv[1:])
+    except FlanJaxError as error:
+        print(f"flan-jax: {error}", file=sys.stderr)
+        status = 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    except KeyboardInterrupt:
+        print("flan-jax: interrupted", file=sys.stderr)
+        status = 130
+    if status:
+        # tf.data waits forever at exit for Python functions of a pipeline that failed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Evaluation: generation, metrics, tables. Never imports the train loop."""

@@ -1,0 +1,77 @@
+"""Mixtures: which tasks are trained on together, and how often each is drawn."""
+
+import functools
+from collections.abc import Sequence
+from typing import Literal
+
+import seqio
+
+from flan_jax.errors import DataError, did_you_mean
+
+# FLAN's cap: no dataset counts for more than 3,000 examples (Wei et al. 2022, section 2.4).
+FLAN_CAP = 3000
+
+
+def register_mixture(
+    name: str,
+    tasks: Sequence[str],
+    *,
+    rates: Literal["examples", "uniform"] = "examples",
+    cap: int | None = None,
+) -> seqio.Mixture:
+    """Registers a SeqIO mixture.
+
+    Args:
+        name: name in the SeqIO registry.
+        tasks: names of registered tasks.
+        rates: "examples": a task is drawn in proportion to its number of training examples, at
+            most `cap` (Raffel et al. 2020, section 3.5.2); "uniform": all tasks alike.
+        cap: upper bound on the number of examples that counts, None for none.
+
+    Raises:
+        DataError: no tasks, a task is unknown or named twice, or the name is taken.
+    """
+    known = seqio.TaskRegistry.names()
+    if name in known or name in seqio.MixtureRegistry.names():
+        raise DataError(f"a task or mixture named {name!r} is registered already")
+    if not tasks:
+        raise DataError(f"mixture {name!r} has no tasks")
+    known_set = set(known)
+    for task in tasks:
+        if task not in known_set:
+            raise DataError(f"mixture {name!r}: no task {task!r}" + did_you_mean(task, known))
+    if len(set(tasks)) != len(tasks):
+        raise DataError(f"mixture {name!r} names a task twice")
+    rate = 1.0 if rates == "uniform" else seqio.mixing_rate_num_examples
+    if cap is not None and rates == "examples":
+        rate = functools.partial(seqio.mixing_rate_num_examples, maximum=cap)
+    return seqio.MixtureRegistry.add(name, [(task, rate) for task in tasks])
+
+
+def resolve(name: str) -> seqio.Task | seqio.Mixture:
+    """Returns the task or mixture of that name.
+
+    Raises:
+        DataError: there is none; the nearest names are offered.
+    """
+    tasks, mixtures = seqio.TaskRegistry.names(), seqio.MixtureRegistry.names()
+    if name not in set(tasks) | set(mixtures):
+        hint = did_you_mean(name, [*mixtures, *tasks])
+        if not tasks:
+            hint = "; no task module was imported (MIXTURE_OR_TASK_MODULE, or --module)"
+        raise DataError(f"no task or mixture named {name!r}{hint}")
+    return seqio.get_mixture_or_task(name)
+
+
+def member_tasks(name: str) -> list[seqio.Task]:
+    """Returns the tasks of a mixture, or the one task, sorted by name."""
+    provider = resolve(name)
+    return list(provider.tasks) if isinstance(provider, seqio.Mixture) else [provider]
+
+
+def task_rates(name: str) -> dict[str, float]:
+    """Returns the mixing rate of every member task; 1 for a single task."""
+    provider = resolve(name)
+    if isinstance(provider, seqio.Mixture):
+        return {task.name: float(provider.get_rate(task)) for task in provider.tasks}
+    return {provider.name: 1.0}

@@ -1,0 +1,32 @@
+"""Settings that a gin macro or an environment variable may give.
+
+SUPER_NI_DIR, VOCABULARY and PREPARED_DIR have to reach code that no gin binding calls: task
+modules that are imported by name, also by T5X or by a notebook. Such a setting is looked up
+where it is needed: the gin macro first, then the environment variable of the same name.
+"""
+
+import os
+from typing import Any
+
+
+def setting(name: str, default: Any = None) -> Any:
+    """Returns the gin macro `name`, else the environment variable, else `default`.
+
+    A macro that is None or empty counts as not given.
+    """
+    import gin
+
+    try:
+        value = gin.query_parameter(f"{name}/gin.macro.value")
+    except ValueError:
+        value = None
+    return value or os.environ.get(name) or default
+
+
+def cache_root() -> str:
+    """Returns the folder under which prepared records, indices and plans are kept.
+
+    PREPARED_DIR, else `flan_jax` below the user's cache folder (XDG_CACHE_HOME or ~/.cache).
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return str(setting("PREPARED_DIR") or os.path.join(base, "flan_jax", "prepared"))

@@ -1,0 +1,66 @@
+"""Packaging: three top-level packages (flan_jax, tasks, gin_configs) and one console script."""
+
+import pathlib
+import re
+
+from setuptools import find_namespace_packages, setup
+
+here = pathlib.Path(__file__).parent
+version = re.search(r'__version__ = "(.+?)"', (here / "flan_jax/__init__.py").read_text())[1]
+
+setup(
+    name="flan-jax",
+    version=version,
+    description="Instruction tuning of language models in JAX, from task to table",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_namespace_packages(include=["flan_jax*", "tasks*", "gin_configs*"]),
+    package_data={
+        "flan_jax.instructions": ["vocabularies/*.model"],
+        "gin_configs": ["**/*.gin"],
+    },
+    entry_points={"console_scripts": ["flan-jax = flan_jax.cli:main"]},
+    install_requires=[
+        "array_record>=0.8,<0.9",
+        "etils[epath]>=1.13,<2",
+        "flax>=0.12.8,<0.13",
+        "gin-config>=0.5,<0.6",
+        "grain>=0.2.18,<0.3",
+        "jax>=0.10.2,<0.11",
+        "msgpack>=1.1,<2",
+        "numpy>=2,<3",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "rich>=14,<16",
+        "rouge-score>=0.1.2,<0.2",
+        # Newer ones refuse the protobuf that tensorflow and apache-beam agree on.
+        "sentencepiece>=0.2.1,<0.2.3",
+        "seqio>=0.0.20,<0.1",
+        "tensorboard>=2.20,<3",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10,<5",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+        "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
+        "selector": ["sentence-transformers>=6,<7"],
+        "beam": ["apache-beam>=2.77,<3"],
+        "wandb": ["wandb>=0.20,<1"],
+        "dev": [
+            "hypothesis>=6.150,<7",
+            "mypy>=1.18,<3",
+            "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.14,<0.16",
+            "torch>=2.13,<2.14",
+            "transformers>=5.23,<6",
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
