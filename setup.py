@@ -50,10 +50,10 @@ setup(
         "wandb": ["wandb>=0.20,<1"],
         "dev": [
             "hypothesis>=6.150,<7",
-            "mypy>=1.18,<3",
+            "mypy>=2.4,<3",
             "pytest>=9,<10",
             "pytest-xdist>=3.8,<4",
-            "ruff>=0.14,<0.16",
+            "ruff>=0.17,<0.18",
             "torch>=2.13,<2.14",
             "transformers>=5.23,<6",
         ],

@@ -173,6 +173,15 @@ def _check_names(
             raise ConfigError(f"--gin.{name}: unknown macro{did_you_mean(name, known)}")
 
 
+def check_overrides(parts: Sequence[Part], text: str) -> None:
+    """Refuses gin text of the command line that sets a macro `parts` do not define.
+
+    Raises:
+        ConfigError: names the macro and the nearest one.
+    """
+    _check_names(parts, [], Part("the command line", text))
+
+
 def compose_parts(
     experiments: Sequence[str],
     engine: str,

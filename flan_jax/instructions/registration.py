@@ -87,6 +87,8 @@ def rows_source(
 ) -> seqio.FunctionDataSource:
     """Returns a SeqIO source of rows made by Python.
 
+    Every example also gets the string field "split", the name of the split it was read from.
+
     Args:
         rows: the rows of a split, by position; called when a dataset is built, not before. Each
             row has a unique string "id".
@@ -105,7 +107,7 @@ def rows_source(
             return [_encode(row[name]) for name in ranks]
 
         def map_fn(position: tf.Tensor) -> dict[str, tf.Tensor]:
-            return _string_call(read, [position], ranks)
+            return {**_string_call(read, [position], ranks), "split": tf.constant(split)}
 
         return tf.data.Dataset.range(counts[split]).map(map_fn)
 
@@ -227,6 +229,10 @@ def templated_renderer(
 ) -> RenderFn:
     """Returns a renderer that draws one template per example.
 
+    Reversed templates are drawn in the split "train" only: elsewhere a prompt has to ask for the
+    task's own answer. Where a template is reversed, examples therefore need a string field
+    "split", which `rows_source` writes.
+
     Args:
         templates: the ways of wording; the id of a template is its position, as `t<i>`.
         fields: names of the string fields of a raw example that templates may use.
@@ -235,8 +241,17 @@ def templated_renderer(
             own target.
     """
 
+    straight = [index for index, template in enumerate(templates) if not template.reversed]
+
+    def eligible(example: Mapping[str, Any]) -> Sequence[int]:
+        if len(straight) < len(templates) and "split" not in example:
+            raise DataError(
+                f"example {example['id']!r} has no field 'split', which reversed templates need"
+            )
+        return range(len(templates)) if example.get("split") == "train" else straight
+
     def render(example: Mapping[str, Any], draws: Draws) -> Rendered:
-        index = draws.integer("template", len(templates))
+        index = draws.choice("template", eligible(example))
         template = templates[index]
         shown = tuple(options) or tuple(example.get("options", ()))
         texts = {field: example[field] for field in fields}
@@ -266,7 +281,8 @@ def register_templated_task(
 
     Args:
         card: what the dataset is; `templates` and `variants` are filled in here.
-        source: raw examples with a string "id" and the string fields named in `fields`.
+        source: raw examples with a string "id" and the string fields named in `fields`; also
+            "split" where a template is reversed (see `templated_renderer`).
         fields: fields that templates may name.
         templates: at least one; see `templates.check_templates`.
         version: anything that changes when the source's rows change.

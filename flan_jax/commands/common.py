@@ -1,0 +1,111 @@
+"""What verbs that read gin files have in common."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from flan_jax import config
+from flan_jax.errors import ConfigError
+
+# Macros that code outside gin's reach looks up (`settings.setting`); children see them as
+# environment variables.
+SETTINGS = ("SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "PREPARED_DIR", "VOCABULARY")
+
+
+def add_gin_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Adds --gin_file; `--gin.NAME=value` is taken out before argparse sees it."""
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        required=required,
+        metavar="FILE",
+        help="gin file, relative to here or to the package; later ones override earlier ones",
+    )
+    parser.epilog = "Any macro of the gin files can be set with --gin.NAME=value."
+
+
+def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what several processes need to find each other; TPU pods need none of it."""
+    group = parser.add_argument_group("several processes")
+    group.add_argument("--coordinator_address", metavar="HOST:PORT")
+    group.add_argument("--process_count", type=int)
+    group.add_argument("--process_index", type=int)
+
+
+def start_distributed(args: argparse.Namespace) -> None:
+    """Joins the other processes where the arguments say that there are some.
+
+    Raises:
+        ConfigError: only some of the three arguments were given.
+    """
+    given = (args.coordinator_address, args.process_count, args.process_index)
+    if all(value is None for value in given):
+        return
+    if any(value is None for value in given):
+        raise ConfigError(
+            "--coordinator_address, --process_count and --process_index go together"
+        )
+    import jax
+
+    jax.distributed.initialize(*given)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its greetings and keeps it off accelerators.
+
+    It reads and tokenizes here, and must not take the memory of the device. What it prints on
+    import comes from C++, before any log level applies, so standard error is elsewhere meanwhile.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    tf.config.set_visible_devices([], "GPU")
+
+
+def configure(
+    parts: Sequence[config.Part], configurables: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Parses a composed configuration and imports what it names.
+
+    Args:
+        parts: see `config.compose_parts`.
+        configurables: modules that define what the parts bind.
+
+    Returns:
+        The value of every macro.
+
+    Raises:
+        FlanJaxError: see `config.parse` and `config.import_modules`.
+    """
+    import_tensorflow()
+    values = config.macros(parts)
+    for name in SETTINGS:
+        if values.get(name):
+            os.environ[name] = str(values[name])
+    for module in configurables:
+        importlib.import_module(module)
+    from flan_jax.instructions.vocabulary import VOCABULARY
+    from flan_jax.models import families
+
+    families.register_families()
+    config.parse(parts)
+    if values.get("VOCABULARY"):
+        VOCABULARY.use(str(values["VOCABULARY"]))
+    config.import_modules(values.get("MIXTURE_OR_TASK_MODULE"))
+    return values
+
+
+def as_modules(value: Any) -> list[str]:
+    """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
+    return [value] if isinstance(value, str) else list(value or ())

@@ -1,0 +1,44 @@
+"""Score a checkpoint on a task or mixture, by generation.
+
+Prints ROUGE-L and exact match by task, by category and overall, and leaves metrics.json and
+predictions.jsonl (one object an example) in --out. A checkpoint carries its own configuration.
+"""
+
+import argparse
+
+from flan_jax.commands import common
+
+TAKES_GIN = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    parser.add_argument("--checkpoint", required=True, help="MODEL_DIR, or one checkpoint in it")
+    parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
+    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument("--module", action="append", default=[], help="task module to import")
+    common.add_gin_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates."""
+    import sys
+
+    from flan_jax import config
+    from flan_jax.training import checkpoints
+
+    warn = lambda text: print(f"flan-jax: {text}", file=sys.stderr)  # noqa: E731
+    found = checkpoints.require(args.checkpoint, warn)
+    inherited = config.Part(str(found.path), found.run["macros"])
+    overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
+    parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)
+    # Training's own bindings ride along with the macros.
+    common.configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+    config.import_modules(args.module)
+    from flan_jax.evaluation import report
+    from flan_jax.evaluation.evaluate import EvalConfig, evaluate
+
+    summary = evaluate(EvalConfig(), str(found.path), args.out)  # type: ignore[call-arg]
+    report.print_tables(summary)
+    print(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
+    return 0

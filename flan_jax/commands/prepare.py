@@ -1,0 +1,63 @@
+"""Write the tokens of a mixture ahead of training.
+
+Training prepares what is missing by itself; this verb does it on another machine, or for a large
+collection on Beam (`--beam --runner=DataflowRunner ...`: what is not an option here goes to Beam).
+"""
+
+import argparse
+
+from flan_jax.commands import common
+
+TAKES_GIN = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    parser.add_argument("--mixture", help="SeqIO task or mixture (or MIXTURE_OR_TASK_NAME)")
+    parser.add_argument("--module", action="append", default=[], help="task module to import")
+    parser.add_argument("--prepared_dir", help="where records go (or PREPARED_DIR)")
+    parser.add_argument("--split", default="train", help="split (default: train)")
+    parser.add_argument("--renderings", type=int, help="renderings of each task (RENDERINGS)")
+    parser.add_argument("--workers", type=int, help="processes; chosen by size where not given")
+    parser.add_argument("--beam", nargs=argparse.REMAINDER, help="prepare on Beam; its options")
+    common.add_gin_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares, and prints how full planned rows would be."""
+    from flan_jax import config
+
+    overrides = list(args.gin_overrides)
+    for macro, value in (
+        ("MIXTURE_OR_TASK_NAME", args.mixture),
+        ("PREPARED_DIR", args.prepared_dir),
+        ("RENDERINGS", args.renderings),
+    ):
+        if value is not None:
+            overrides.append(f"{macro}={value}")
+    parts = config.compose_parts(args.gin_file, "flan_jax", "prepare", overrides)
+    values = common.configure(parts, ["flan_jax.data.prepare"])
+    config.import_modules(args.module)
+
+    from flan_jax import settings
+    from flan_jax.data import prepare as lib
+    from flan_jax.data.plan import Plan, PlanConfig
+    from flan_jax.errors import ConfigError
+
+    name = values["MIXTURE_OR_TASK_NAME"]
+    if not name:
+        raise ConfigError("which mixture? Give --mixture=NAME, or a --gin_file that sets one")
+    modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
+    renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
+    if args.beam is not None:
+        specs = lib.unit_specs(name, args.split, renderings)
+        lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam)
+    prepared = lib.prepare(
+        name, args.split, renderings, modules=modules, workers=args.workers, report=print
+    )
+    lengths = values["TASK_FEATURE_LENGTHS"]
+    layout = PlanConfig(lengths["inputs"], lengths["targets"], 1, values["PACKING"], values["SEED"])
+    stats = Plan(prepared.tables, prepared.rates, layout).stats()
+    print(f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}")
+    print(f"an epoch at {lengths['inputs']}/{lengths['targets']} tokens: {stats}")
+    return 0

@@ -1,0 +1,38 @@
+"""Train a model on a task or mixture.
+
+The same command started again continues where the newest sound checkpoint in MODEL_DIR left
+off; SIGTERM saves and exits with status 0.
+"""
+
+import argparse
+
+from flan_jax.commands import common
+
+TAKES_GIN = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    common.add_gin_arguments(parser, required=True)
+    parser.add_argument(
+        "--engine", default="flan_jax", help="flan_jax (default), or t5x where it is installed"
+    )
+    common.add_distributed_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains."""
+    from flan_jax import config
+
+    parts = config.compose_parts(args.gin_file, args.engine, "train", args.gin_overrides)
+    if args.engine == "t5x":
+        from flan_jax.engines import t5x
+
+        return t5x.launch(config.join_parts(parts), "train")
+    common.start_distributed(args)
+    common.configure(parts, ["flan_jax.training.train"])
+    from flan_jax.training.train import TrainConfig, train
+
+    text = config.join_parts(parts)
+    train(TrainConfig(), parts_text=text, macros_text=config.macros_text(parts))  # type: ignore[call-arg]
+    return 0

@@ -1,0 +1,306 @@
+"""Prepares what a mixture needs and opens it: SeqIO -> records -> tables for a plan.
+
+SeqIO runs the preprocessors, so whatever a task registers (also one that was not made with the
+kit) is what gets prepared. Units that are there and sound are kept; all others are written, in
+this process where they are small, in several where they are large, or on Beam.
+"""
+
+import concurrent.futures
+import dataclasses
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+
+from flan_jax import settings
+from flan_jax.config import import_modules
+from flan_jax.data.plan import TaskTable
+from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
+from flan_jax.errors import DataError
+from flan_jax.instructions import mixtures
+from flan_jax.instructions.registration import get_recipe
+from flan_jax.instructions.rendering import RenderingKey, rendering_context
+from flan_jax.instructions.vocabulary import VOCABULARY
+
+# Starting a process that imports TensorFlow costs as much as preparing this many examples.
+EXAMPLES_WORTH_A_PROCESS = 20_000
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Renderings:
+    """How a task is rendered: `count` renderings under one seed."""
+
+    count: int = 1
+    seed: int = 0
+
+    def keys(self) -> list[RenderingKey]:
+        """The key of each rendering."""
+        return [RenderingKey(self.seed, number) for number in range(self.count)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedMixture:
+    """A mixture's prepared units, one list a task (one unit a rendering), tasks by name."""
+
+    name: str
+    split: str
+    units: tuple[tuple[Unit, ...], ...]
+    rates: dict[str, float]
+
+    @property
+    def tables(self) -> list[TaskTable]:
+        """What a plan needs of each task."""
+        return [
+            TaskTable(
+                name=units[0].spec.task,
+                lengths_RxNx2=np.stack([unit.lengths for unit in units]),
+                ids=units[0].ids,
+                fingerprint="/".join(unit.spec.fingerprint for unit in units),
+            )
+            for units in self.units
+        ]
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """Fingerprint of the recipe of each task."""
+        return {units[0].spec.task: units[0].spec.recipe for units in self.units}
+
+
+def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
+    """Returns the units of all member tasks that have the split.
+
+    Raises:
+        DataError: no member has the split.
+    """
+    tasks = mixtures.member_tasks(name)
+    having = [task for task in tasks if split in task.splits]
+    if not having:
+        splits = sorted({s for task in tasks for s in task.splits})
+        raise DataError(f"{name!r} has no split {split!r}; there are {', '.join(splits)}")
+    return [
+        UnitSpec(
+            task=task.name,
+            split=split,
+            rendering=key,
+            recipe=get_recipe(task.name).fingerprint(),
+            vocabulary=VOCABULARY.fingerprint,
+        )
+        for task in having
+        for key in renderings.keys()
+    ]
+
+
+def task_examples(spec: UnitSpec) -> Iterator[Example]:
+    """Yields the examples of a unit as SeqIO makes them, untrimmed and in source order.
+
+    Raises:
+        DataError: the task's source or renderer failed; names the task.
+    """
+    task = seqio.TaskRegistry.get(spec.task)
+    with rendering_context(spec.rendering.seed, spec.rendering.number):
+        dataset = task.get_dataset(
+            None, split=spec.split, shuffle=False, num_epochs=1, try_in_mem_cache=False
+        )
+    iterator = dataset.as_numpy_iterator()
+    position = 0
+    while True:
+        try:
+            raw = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:
+            # What TensorFlow raises holds the pipeline alive, which then never ends at exit.
+            message = _innermost(error)
+            del iterator, dataset
+            raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from None
+        yield _to_example(raw, f"{spec.split}/{position}")
+        position += 1
+
+
+def _innermost(error: Exception) -> str:
+    """The line of a tf.data error that says what a Python function raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raised = [line for line in lines if "Error: " in line and not line.startswith("{{")]
+    return raised[-1] if raised else (lines[0] if lines else type(error).__name__)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _to_example(raw: dict[str, Any], default_id: str) -> Example:
+    """Takes what travels with an example; a task from elsewhere may lack most of it."""
+    target = _text(raw.get("targets_pretokenized", ""))
+    references = [_text(text) for text in raw.get("references", ())]
+    return Example(
+        id=_text(raw["id"]) if "id" in raw else default_id,
+        template=_text(raw.get("template", "")),
+        inputs=np.asarray(raw["inputs"], np.int32),
+        targets=np.asarray(raw["targets"], np.int32),
+        prompt=_text(raw.get("inputs_pretokenized", "")),
+        target=target,
+        options=tuple(_text(text) for text in raw.get("options", ())),
+        references=tuple(references or [target]),
+    )
+
+
+def _prepare_unit(spec: UnitSpec, root: str) -> int:
+    return write_unit(spec, root, task_examples(spec))
+
+
+def _prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str]) -> int:
+    """`_prepare_unit` in a fresh process, where tasks have to be registered first.
+
+    Settings arrive as environment variables; a child that sees other tasks or another
+    vocabulary than its parent would write other tokens, so it compares.
+    """
+    import_modules(modules)
+    recipe = get_recipe(spec.task).fingerprint()
+    if (recipe, VOCABULARY.fingerprint) != (spec.recipe, spec.vocabulary):
+        raise DataError(f"task {spec.task!r} is not the same in a worker process")
+    return _prepare_unit(spec, root)
+
+
+def prepare(
+    name: str,
+    split: str,
+    renderings: Renderings,
+    root: str | None = None,
+    *,
+    modules: Sequence[str] = (),
+    workers: int | None = None,
+    report: Callable[[str], None] = log.info,
+) -> PreparedMixture:
+    """Prepares whatever is missing of a task or mixture, and opens it.
+
+    Args:
+        name: SeqIO task or mixture.
+        split: split of the member tasks; members without it are left out, which is reported.
+        renderings: renderings per task.
+        root: folder for records; `settings.cache_root()` where None.
+        modules: task modules that worker processes import.
+        workers: processes; where None, one for small mixtures and else one a core.
+        report: called with what happens, a line at a time.
+
+    Raises:
+        DataError: unknown name or split, or a task whose source or renderer fails.
+    """
+    root = root or settings.cache_root()
+    specs = unit_specs(name, split, renderings)
+    todo = []
+    for spec in specs:
+        if why := problem(spec, root):
+            todo.append(spec)
+            if why != "missing":
+                report(f"preparing {spec.task}/{spec.split} again: records are {why}")
+    if todo:
+        _prepare_all(todo, root, modules, workers, report)
+    return open_prepared(name, split, specs, root)
+
+
+def open_prepared(name: str, split: str, specs: Sequence[UnitSpec], root: str) -> PreparedMixture:
+    """Opens units that `prepare` wrote, those of a task together.
+
+    Raises:
+        DataError: a unit is missing, damaged or foreign.
+    """
+    by_task: dict[str, list[Unit]] = {}
+    for spec in specs:
+        by_task.setdefault(spec.task, []).append(Unit(spec, root))
+    for task, units in by_task.items():
+        if any(not np.array_equal(unit.ids, units[0].ids) for unit in units):
+            raise DataError(f"task {task!r} has other examples in other renderings")
+    rates = mixtures.task_rates(name)
+    return PreparedMixture(name, split, tuple(map(tuple, by_task.values())), rates)
+
+
+def _count(spec: UnitSpec) -> int:
+    return seqio.TaskRegistry.get(spec.task).num_input_examples(spec.split) or 0
+
+
+def _prepare_all(
+    todo: Sequence[UnitSpec],
+    root: str,
+    modules: Sequence[str],
+    workers: int | None,
+    report: Callable[[str], None],
+) -> None:
+    total = sum(map(_count, todo))
+    if workers is None:
+        workers = 1 if total < EXAMPLES_WORTH_A_PROCESS else os.cpu_count() or 1
+    workers = min(workers, len(todo))
+    report(f"preparing {total:,} examples of {len({s.task for s in todo})} tasks below {root}")
+    written = 0
+    with _progress(total, "preparing") as advance:
+        if workers <= 1:
+            for spec in todo:
+                written += _prepare_unit(spec, root)
+                advance(_count(spec))
+        else:
+            # "spawn": a forked child of a process that runs TensorFlow or JAX threads may hang.
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+                running = {
+                    pool.submit(_prepare_in_child, spec, root, modules): spec for spec in todo
+                }
+                for future in concurrent.futures.as_completed(running):
+                    written += future.result()
+                    advance(_count(running[future]))
+    report(f"prepared {written:,} examples")
+
+
+class _progress:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, total: int, what: str):
+        self._total, self._what, self._bar = total, what, None
+
+    def __enter__(self) -> Callable[[int], None]:
+        if not sys.stderr.isatty():
+            return lambda n: None
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar.start()
+        bar = self._bar.add_task(self._what, total=self._total)
+        return lambda n: self._bar.advance(bar, n)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def prepare_on_beam(
+    specs: Sequence[UnitSpec], root: str, modules: Sequence[str], options: Sequence[str] = ()
+) -> None:
+    """Prepares units on Beam: one element a unit, on any runner.
+
+    Args:
+        specs: units to write; those that are sound are skipped.
+        root: folder that all workers reach.
+        modules: task modules that workers import.
+        options: Beam's own, such as `--runner=DataflowRunner`.
+
+    Raises:
+        DataError: apache-beam is not installed.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError:
+        raise DataError("preparing on Beam needs apache-beam: pip install flan-jax[beam]") from None
+    todo = [spec for spec in specs if problem(spec, root)]
+    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        _ = (
+            pipeline
+            | "units" >> beam.Create(todo)
+            | "spread" >> beam.Reshuffle()
+            | "prepare" >> beam.Map(_prepare_in_child, root, list(modules))
+        )

@@ -1,0 +1,140 @@
+"""T5X as an engine: what its gin files refer to, and how its binaries are started.
+
+`flan_jax.config` composes a complete gin file from the same macros that the built-in engine
+reads (gin_configs/runs/t5x); `launch` hands it to `t5x.train`, `t5x.eval` or `t5x.infer` in a
+process of its own, since T5X registers its binaries with gin as `__main__`. T5X is on no package
+index: it is found where requirements-t5x.txt has installed it, or in the source folders that
+the environment variable T5X_PATH lists.
+"""
+
+import importlib.machinery
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean
+
+T = TypeVar("T")
+
+PATH_VARIABLE = "T5X_PATH"
+VERBS = ("train", "eval", "infer")
+# Modules, not packages: airio's folder has no __init__, and the root of a checkout of t5x,
+# itself a folder named t5x, would pass for a package.
+_NEEDED = ("t5x.train", "airio.core", "jestimator.amos", "cached_property", "fiddle", "libcst")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def choose(what: str, name: str, among: Mapping[str, Callable[[], T]]) -> T:
+    """Returns what the function that `name` stands for makes.
+
+    Args:
+        what: the macro that gives the name, for the error message.
+        name: a key of `among`.
+        among: functions without arguments.
+
+    Raises:
+        ConfigError: there is no such name; the nearest one is offered.
+    """
+    if name not in among:
+        known = ", ".join(map(repr, among))
+        raise ConfigError(f"{what} {name!r} is not one of {known}{did_you_mean(name, among)}")
+    return among[name]()
+
+
+def only_if(condition: Any, value: T) -> T | None:
+    """Returns `value` where the condition holds, else None, which turns a part of T5X off."""
+    return value if condition else None
+
+
+def restore_path(path: str | None) -> str | list[str]:
+    """Returns the path of the checkpoint to start from, or T5X's way of saying: none."""
+    return path or []
+
+
+def data_seed(seed: int | None, model_dir: str) -> int | None:
+    """Returns the seed of the data's order: fixed, but another one after each resumption.
+
+    T5X reads a stream and saves no position in it, so a run that resumed with the same seed would
+    see the examples it began with again.
+
+    Args:
+        seed: the run's seed; None lets T5X draw one.
+        model_dir: folder of the run; the step of its newest checkpoint is mixed in.
+    """
+    from etils import epath
+
+    folder = epath.Path(model_dir)
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    steps = [int(name.removeprefix("checkpoint_")) for name in names if _is_checkpoint(name)]
+    return None if seed is None else (seed + 7919 * max(steps, default=0)) % 2**31
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name.startswith("checkpoint_") and name.removeprefix("checkpoint_").isdecimal()
+
+
+def source_folders() -> list[str]:
+    """Returns the folders that T5X_PATH lists."""
+    return [folder for folder in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if folder]
+
+
+def missing_modules() -> list[str]:
+    """Returns what T5X needs and cannot be found, without importing any of it."""
+    path = [*source_folders(), *sys.path]
+    return [name for name in _NEEDED if not _is_found(name, path)]
+
+
+def _is_found(name: str, path: Iterable[str]) -> bool:
+    """Tells whether a module is found below the folders of a path."""
+    find = importlib.machinery.PathFinder.find_spec
+    folders = list(path)
+    parent, _, rest = name.partition(".")
+    spec = find(parent, folders)
+    if spec is None or not rest:
+        return spec is not None
+    return find(rest, list(spec.submodule_search_locations or ())) is not None
+
+
+def check_available() -> None:
+    """Makes sure that T5X can be started.
+
+    Raises:
+        FlanJaxError: it cannot; says what is missing and how to get it.
+    """
+    if missing := missing_modules():
+        raise FlanJaxError(
+            f"the engine t5x needs {', '.join(missing)}, which cannot be imported. Install it by "
+            "`pip install --no-deps -r requirements-t5x.txt`, or name the source folders of t5x, "
+            f"airio and jestimator in {PATH_VARIABLE} (separated by {os.pathsep!r})"
+        )
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment in which T5X finds itself, this package and the task modules."""
+    folders = [*source_folders(), str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    pythonpath = os.pathsep.join(folder for folder in folders if folder)
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": pythonpath}
+
+
+def launch(gin_text: str, verb: str) -> int:
+    """Runs a binary of T5X on a complete gin file and returns its exit status.
+
+    Args:
+        gin_text: what `flan_jax.config.compose(..., engine="t5x")` returns.
+        verb: "train", "eval" or "infer".
+
+    Raises:
+        FlanJaxError: T5X cannot be imported, or has no such binary.
+    """
+    if verb not in VERBS:
+        raise FlanJaxError(f"the engine t5x has no {verb!r}{did_you_mean(verb, VERBS)}")
+    check_available()
+    with tempfile.TemporaryDirectory(prefix="flan_jax_t5x_") as folder:
+        gin_file = Path(folder) / f"{verb}.gin"
+        gin_file.write_text(gin_text)
+        command = [sys.executable, "-m", f"t5x.{verb}", f"--gin_file={gin_file}"]
+        return subprocess.run(command, env=environment(), check=False).returncode

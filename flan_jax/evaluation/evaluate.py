@@ -1,0 +1,166 @@
+"""Scores a checkpoint on a mixture."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gin
+import jax
+import numpy as np
+from etils import epath
+
+from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.errors import CheckpointError, ConfigError
+from flan_jax.evaluation import generation, report
+from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.models.families import Model, Params
+from flan_jax.training import checkpoints, identity
+from flan_jax.training import mesh as mesh_lib
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What to evaluate; gin binds it from macros (gin_configs/runs/flan_jax/eval.gin).
+
+    Attributes:
+        model: config of a model family.
+        mixture: SeqIO task or mixture.
+        feature_lengths: tokens that prompts are cut to, and most tokens to generate.
+        batch_size: prompts decoded together.
+        split: split of the tasks.
+        render_seed: of templates and other draws.
+        modules: task modules, for worker processes that prepare data.
+        prepared_dir: where prepared records are.
+        seed: of the weights, where there is no checkpoint.
+    """
+
+    model: Any
+    mixture: str
+    feature_lengths: Mapping[str, int]
+    batch_size: int = 32
+    split: str = "test"
+    render_seed: int = 0
+    modules: Any = ()
+    prepared_dir: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ConfigError("EVAL_BATCH_SIZE must be a whole number above 0")
+        if set(self.feature_lengths) != {"inputs", "targets"}:
+            raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+
+
+def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
+    """Refuses a checkpoint of another model or vocabulary, before any tensor is read.
+
+    Raises:
+        CheckpointError: names what differs.
+    """
+    then = found.run["fingerprint"]
+    now = {
+        "model": json.loads(json.dumps(model.describe())),
+        "vocabulary": VOCABULARY.fingerprint,
+    }
+    if changes := identity.differences({key: then.get(key) for key in now}, now):
+        raise CheckpointError(
+            f"{found.path} does not fit this configuration: {'; '.join(changes)}"
+        )
+
+
+def load_params(found: checkpoints.Found | None, model: Model, mesh: Any, seed: int) -> Params:
+    """Returns the weights of a checkpoint, or fresh ones, on every device of the mesh."""
+    shardings = mesh_lib.parameter_shardings(model.axes, mesh)
+    if found is None:
+        return jax.jit(model.init, out_shardings=shardings)(jax.random.key(seed))
+    target = {
+        name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=shardings[name])
+        for name, shape in model.shapes.items()
+    }
+    return checkpoints.restore_params(found.path, target)
+
+
+def _progress(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """A line at every tenth of the way."""
+    told = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // max(total, 1)
+        if tenth > told:
+            told = tenth
+            say(f"answered {done:,} of {total:,} examples")
+
+    return tell
+
+
+def evaluate(
+    config: EvalConfig,
+    checkpoint: str | None,
+    out: str,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+) -> dict[str, Any]:
+    """Scores a checkpoint (or, where None, the untrained model) and writes the results.
+
+    Args:
+        config: what to evaluate.
+        checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint.
+        out: folder for metrics.json and predictions.jsonl.
+        say: called with what happens, a line at a time.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint.
+    """
+    model = Model(config.model)
+    found = checkpoints.require(checkpoint, say) if checkpoint else None
+    if found is not None:
+        check_checkpoint(found, model)
+    modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()
+    mixture = prepare(
+        config.mixture,
+        config.split,
+        Renderings(1, config.render_seed),
+        config.prepared_dir,
+        modules=modules,
+        report=say,
+    )
+    mesh = mesh_lib.make_mesh()
+    batch_size = -(-config.batch_size // mesh.size) * mesh.size
+    generator = generation.Generator(
+        model,
+        load_params(found, model, mesh, config.seed),
+        config.feature_lengths["inputs"],
+        config.feature_lengths["targets"],
+        batch_size,
+        mesh_lib.batch_sharding(mesh),
+    )
+    cut = sum(
+        int(np.sum(unit.lengths[:, 0] > generator.inputs_length))
+        for units in mixture.units
+        for unit in units
+    )
+    if cut:
+        say(f"{cut:,} prompts are longer than {generator.inputs_length} tokens and are cut")
+
+    folder = epath.Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "predictions.partial.jsonl"
+    facts = [
+        str(found.path) if found else "untrained",
+        found.run if found else config.seed,
+        [[unit.spec.fingerprint for unit in units] for units in mixture.units],
+        dict(config.feature_lengths),
+    ]
+    predictions = generation.predict(
+        generator, mixture, partial, json.dumps(facts, sort_keys=True), _progress(say)
+    )
+    summary = report.summarize(config.mixture, found.step if found else 0, predictions)
+    report.write(out, summary, predictions)
+    partial.unlink()
+    return summary

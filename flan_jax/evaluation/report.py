@@ -1,0 +1,92 @@
+"""Scores of predictions: overall, by category, by task; as JSON and as tables."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from etils import epath
+from rich.console import Console
+from rich.table import Table
+
+from flan_jax.evaluation import metrics
+from flan_jax.evaluation.generation import Prediction
+from flan_jax.instructions import cards
+
+Scores = dict[str, float]
+METRICS_FILE, PREDICTIONS_FILE = "metrics.json", "predictions.jsonl"
+
+
+def score(prediction: Prediction) -> Scores:
+    """Returns the scores of one prediction, 0..100."""
+    return {
+        "rougeL": metrics.rouge_l(prediction.prediction, prediction.targets),
+        "exact_match": metrics.exact_match(prediction.prediction, prediction.targets),
+    }
+
+
+def _mean(scores: Sequence[Scores]) -> dict[str, float | int]:
+    names = scores[0].keys() if scores else ()
+    means = {name: round(sum(s[name] for s in scores) / len(scores), 4) for name in names}
+    return {**means, "n": len(scores)}
+
+
+def category(task: str) -> str:
+    """Returns the cluster on a task's card, or "uncategorized" where it has none."""
+    card = cards.find_card(task)
+    return card.cluster if card else "uncategorized"
+
+
+def summarize(mixture: str, step: int, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Returns the content of metrics.json.
+
+    Every group's score is the mean over its instances, as the benchmark publishes it.
+    """
+    scored = [(prediction.task, score(prediction)) for prediction in predictions]
+    return {
+        "mixture": mixture,
+        "step": step,
+        "overall": _mean([scores for _, scores in scored]),
+        "by_category": _grouped((category(task), scores) for task, scores in scored),
+        "by_task": _grouped(scored),
+    }
+
+
+def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, dict[str, float | int]]:
+    groups: dict[str, list[Scores]] = {}
+    for name, scores in pairs:
+        groups.setdefault(name, []).append(scores)
+    return {name: _mean(groups[name]) for name in sorted(groups)}
+
+
+def print_tables(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the scores overall, by category and by task."""
+    console = console or Console()
+    for title, key in (("by task", "by_task"), ("by category", "by_category")):
+        table = Table(title=f"{summary['mixture']}: {title}", title_justify="left")
+        table.add_column(key.removeprefix("by_"), overflow="fold")
+        for name in ("ROUGE-L", "exact match", "n"):
+            table.add_column(name, justify="right")
+        for name, scores in summary[key].items():
+            table.add_row(name, *_cells(scores))
+        table.add_section()
+        table.add_row("overall", *_cells(summary["overall"]))
+        console.print(table)
+
+
+def _cells(scores: Mapping[str, float]) -> tuple[str, str, str]:
+    return f"{scores['rougeL']:.2f}", f"{scores['exact_match']:.2f}", f"{scores['n']:,}"
+
+
+def write(out: str, summary: Mapping[str, Any], predictions: Sequence[Prediction]) -> None:
+    """Writes metrics.json and predictions.jsonl, each replacing an older one in one move."""
+    folder = epath.Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(dataclasses.asdict(p), ensure_ascii=False) for p in predictions]
+    for name, text in (
+        (PREDICTIONS_FILE, "".join(line + "\n" for line in lines)),
+        (METRICS_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n"),
+    ):
+        scratch = folder / f".{name}.tmp"
+        scratch.write_text(text)
+        scratch.replace(folder / name)

@@ -1,0 +1,287 @@
+"""Encodings: how a task in the declarative schema becomes a prompt.
+
+The words and their order are those of Tk-Instruct (Wang et al. 2022, "Super-NaturalInstructions",
+section 4 and the released collator), byte for byte: an optional task name, the definition,
+numbered positive and negative examples, and the query, which ends in `Output: `. As there,
+examples are added for as long as the prompt stays within a budget of tokens.
+
+Where even the definition and the query exceed the budget, the original keeps the first tokens,
+which loses the end of the input and the word `Output:`. That stays the default here, so that
+published prompts can be reproduced; `overflow="keep_query"` gives up instructions instead.
+"""
+
+import dataclasses
+import string
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from flan_jax.errors import ConfigError, did_you_mean
+
+Overflow = Literal["original", "keep_query"]
+
+QUERY_HEAD = "Now complete the following example -\n"
+QUERY_TAIL = "Output: "
+# Stands where the middle of an input was cut out.
+ELLIPSIS = " ... "
+# Tokens that a tokenizer may add to what the bytes of a text can yield (a dummy prefix).
+_EXTRA_TOKENS = 2
+# A cut moves back to the nearest blank if it is at most so many characters away, so that words
+# stay whole where a language writes blanks.
+_WORD_REACH = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """What an encoding puts before the query.
+
+    Attributes:
+        task_name: whether the task's name opens the prompt.
+        definition: whether the definition is given.
+        positives: largest number of positive examples.
+        negatives: largest number of negative examples.
+        explanations: whether examples are given with their explanations.
+    """
+
+    task_name: bool = False
+    definition: bool = False
+    positives: int = 0
+    negatives: int = 0
+    explanations: bool = False
+
+
+ENCODINGS: Mapping[str, Encoding] = {
+    "input_only": Encoding(),
+    "task_name": Encoding(task_name=True),
+    "def": Encoding(definition=True),
+    "pos1": Encoding(positives=1),
+    "pos2": Encoding(positives=2),
+    "pos4": Encoding(positives=4),
+    "def_pos1": Encoding(definition=True, positives=1),
+    "def_pos2": Encoding(definition=True, positives=2),
+    "def_pos4": Encoding(definition=True, positives=4),
+    "def_pos2_neg2": Encoding(definition=True, positives=2, negatives=2),
+    "def_pos2_expl": Encoding(definition=True, positives=2, explanations=True),
+    "def_pos2_neg2_expl": Encoding(definition=True, positives=2, negatives=2, explanations=True),
+}
+
+
+def get_encoding(name: str) -> Encoding:
+    """Returns the encoding of that name.
+
+    Raises:
+        ConfigError: there is none; the nearest names are offered.
+    """
+    if name not in ENCODINGS:
+        hint = did_you_mean(name, ENCODINGS) or f"; known are {', '.join(ENCODINGS)}"
+        raise ConfigError(f"no encoding named {name!r}{hint}")
+    return ENCODINGS[name]
+
+
+def encode(
+    task: Mapping[str, Any],
+    instance: Mapping[str, Any],
+    encoding: str,
+    *,
+    budget: int,
+    tokenize: Callable[[str], Sequence[Any]],
+    detokenize: Callable[[Sequence[Any]], str],
+    overflow: Overflow = "original",
+    max_tokens_per_byte: int | None = None,
+) -> str:
+    """Returns the prompt of one instance.
+
+    Args:
+        task: the task's JSON object (see `schema`), with its name under "Task".
+        instance: one of its Instances.
+        encoding: a name in `ENCODINGS`.
+        budget: largest number of tokens of the prompt; leave room for an end-of-sequence token.
+        tokenize: a text's tokens, without special tokens.
+        detokenize: the text of tokens, used to cut a prompt as the original does.
+        overflow: what to do where the definition and the query alone exceed the budget.
+            "original": keep the first `budget` tokens. "keep_query": shorten the instructions
+            from their end, then the middle of the input; `Output: ` always stays, and the
+            prompt never exceeds the budget.
+        max_tokens_per_byte: a bound on how many tokens the tokenizer makes of one UTF-8 byte (1
+            for byte-level, byte-fallback and WordPiece vocabularies). Where given, texts that
+            cannot exceed the budget are not tokenized at all, which is most of them.
+
+    Raises:
+        ConfigError: no such encoding, or the budget does not even hold `Output: `.
+
+    Source: Wang et al. 2022, section 4; the order in which examples are tried, and that the
+    task name is not counted while they are, is the released collator's.
+    """
+    parts = get_encoding(encoding)
+    limit = _Limit(budget, tokenize, max_tokens_per_byte)
+    name = f"{task['Task']}. " if parts.task_name else ""
+    definition = _definition(task) if parts.definition else ""
+    query = _query(instance["input"])
+    examples = _fitting_examples(task, parts, definition, query, limit)
+    prompt = name + definition + "".join(examples) + query
+    if limit.holds(prompt):
+        return prompt
+    if overflow == "original":
+        return detokenize(tokenize(prompt)[:budget])
+    return _keep_query(name + definition, examples, instance["input"], limit)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limit:
+    """A budget of tokens, and how they are counted."""
+
+    budget: int
+    tokenize: Callable[[str], Sequence[Any]]
+    max_tokens_per_byte: int | None
+
+    def holds(self, text: str) -> bool:
+        """Whether a text has at most as many tokens as the budget."""
+        per_byte = self.max_tokens_per_byte
+        if per_byte is not None and per_byte * _most_bytes(text) + _EXTRA_TOKENS <= self.budget:
+            return True
+        return len(self.tokenize(text)) <= self.budget
+
+
+def _most_bytes(text: str) -> int:
+    """Returns a bound on the UTF-8 bytes of a text after any usual Unicode normalization.
+
+    Tokenizers normalize before they cut, and NFKD or case folding make some texts longer.
+    """
+    if text.isascii():
+        return len(text)
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    return max(len(text.encode("utf-8", "surrogatepass")), len(folded.encode("utf-8", "replace")))
+
+
+def _stopped(line: str) -> str:
+    """Closes a line with a full stop unless it ends in ASCII punctuation."""
+    return line if line[-1] in string.punctuation else line + "."
+
+
+def _definition(task: Mapping[str, Any]) -> str:
+    """Returns the block of the definition; of several, the first one counts."""
+    definition = task["Definition"]
+    text = definition if isinstance(definition, str) else definition[0]
+    return _stopped(f"Definition: {text.strip()}") + "\n\n"
+
+
+def _query(text: str) -> str:
+    return QUERY_HEAD + _stopped(f"Input: {text.strip()}") + "\n" + QUERY_TAIL
+
+
+def _example(sign: str, number: int, example: Mapping[str, Any], explained: bool) -> str:
+    """Returns the block of one example; only the line of its input opens without a blank."""
+    lines = [
+        f" {sign} Example {number} -",
+        _stopped(f"Input: {example['input'].strip()}"),
+        _stopped(f" Output: {example['output'].strip()}"),
+    ]
+    if explained and "explanation" in example:
+        lines.append(_stopped(f" Explanation: {example['explanation'].strip()}"))
+    return "\n".join([*lines, "", ""])
+
+
+def _fitting_examples(
+    task: Mapping[str, Any], parts: Encoding, definition: str, query: str, limit: _Limit
+) -> list[str]:
+    """Returns the blocks of the examples that the budget holds.
+
+    The first one that does not fit ends the examples of its sign, not those of the other sign.
+    While they are counted, kept examples of a sign are joined with a blank, as in the original.
+    """
+    kept: list[str] = []
+    before = definition
+    for sign, most in (("Positive", parts.positives), ("Negative", parts.negatives)):
+        of_sign: list[str] = []
+        # An encoding without examples of a sign must not even need the field.
+        for example in task[f"{sign} Examples"][:most] if most else ():
+            block = _example(sign, len(of_sign) + 1, example, parts.explanations)
+            if not limit.holds(before + " ".join(of_sign) + block + query):
+                break
+            of_sign.append(block)
+        kept += of_sign
+        before += " ".join(of_sign)
+    return kept
+
+
+def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: _Limit) -> str:
+    """Returns a prompt within the budget that gives up instructions before the query.
+
+    Args:
+        instructions: task name and definition, with the blanks that close them.
+        examples: blocks between instructions and query; the last ones go first.
+        source: the input of the instance.
+        limit: the budget.
+
+    Raises:
+        ConfigError: the budget does not hold `Output: `.
+    """
+    query = _query(source)
+    for count in range(len(examples), -1, -1):
+        prompt = instructions + "".join(examples[:count]) + query
+        if limit.holds(prompt):
+            return prompt
+    text = instructions.rstrip()
+    closing = instructions[len(text) :]
+
+    def shortened(size: int) -> str:
+        head = _head(text, size)
+        return head + closing + query if head else query
+
+    longest = _longest(shortened, len(text), limit)
+    return longest if longest is not None else _shortened_query(source.strip(), limit)
+
+
+def _shortened_query(source: str, limit: _Limit) -> str:
+    """Returns the query with the middle of its input cut out, or still less of it."""
+    prompt = _longest(lambda size: _query(_ends(source, size)), len(source), limit)
+    if prompt is None:
+        bare = _query("")
+        spare = len(bare) - len(QUERY_TAIL)
+        prompt = _longest(lambda size: bare[spare - size :], spare, limit)
+    if prompt is None:
+        raise ConfigError(f"a budget of {limit.budget} tokens does not even hold {QUERY_TAIL!r}")
+    return prompt
+
+
+def _longest(build: Callable[[int], str], size: int, limit: _Limit) -> str | None:
+    """Returns `build(n)` for the largest n up to `size` that fits, or None where none does.
+
+    Gallops up from 0 and then halves, so no text much longer than the answer is tokenized. The
+    number of tokens is nearly, not exactly, monotone in n: whatever is returned was counted.
+    """
+    best = build(0)
+    if not limit.holds(best):
+        return None
+    low, step = 0, max(1, limit.budget)
+    while low < size:
+        middle = min(low + step, size)
+        candidate = build(middle)
+        if not limit.holds(candidate):
+            size = middle - 1
+            break
+        low, best, step = middle, candidate, 2 * step
+    while low < size:
+        middle = (low + size + 1) // 2
+        candidate = build(middle)
+        if limit.holds(candidate):
+            low, best = middle, candidate
+        else:
+            size = middle - 1
+    return best
+
+
+def _head(text: str, size: int) -> str:
+    """Returns at most the first `size` characters, ending at a word's end where one is near."""
+    if size < len(text) and not text[size].isspace():
+        near = range(max(0, size - _WORD_REACH), size)
+        size = max((at for at in near if text[at].isspace()), default=size)
+    return text[:size].rstrip()
+
+
+def _ends(text: str, size: int) -> str:
+    """Returns about `size` characters of a text, half from its start and half from its end."""
+    if size >= len(text):
+        return text
+    tail = _head(text[::-1], size // 2)[::-1]
+    return _head(text, size - size // 2) + ELLIPSIS + tail

@@ -1,0 +1,1 @@
+"""Checkpoints of other libraries. Import the library's own module; this file imports nothing."""

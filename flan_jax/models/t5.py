@@ -1,0 +1,399 @@
+"""T5 1.0 and 1.1 (Raffel et al., 2020; Shazeer, 2020): an encoder-decoder with relative positions.
+
+    model = T5(T5Config(vocab_size=32128), nnx.Rngs(0))
+    logits_BxTxV = model(batch)
+
+Batches have T5X's keys: `encoder_input_tokens` [B, S] and `decoder_input_tokens` [B, T] (shifted
+right, each target beginning with token 0), and where rows are packed also `encoder_segment_ids` and
+`decoder_segment_ids`. Token 0 and segment 0 are padding. Numerics are pinned to transformers'
+implementation by tests. Shape suffixes are those of `flan_jax.models.layers`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from flan_jax.models import attention, layers
+from flan_jax.models.attention import Attention, KeysValues, segment_mask
+from flan_jax.models.layers import dropout, fold
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+    """Sizes and numerics of a T5.
+
+    Attributes:
+        vocab_size: Rows of the embedding table.
+        emb_dim: Width of the hidden states.
+        num_heads: Attention heads of every layer.
+        head_dim: Width of a head; num_heads * head_dim need not equal emb_dim.
+        num_encoder_layers: Layers of the encoder.
+        num_decoder_layers: Layers of the decoder.
+        mlp_dim: Hidden width of the feed-forward blocks.
+        mlp_activations: ("relu",) for 1.0, ("gelu", "linear") for 1.1; "gelu" is the tanh form.
+        logits_via_embedding: Whether the output head is the embedding table (1.0), on hidden
+            states scaled by emb_dim**-0.5, rather than a kernel of its own (1.1).
+        dropout_rate: Used where a call is given a dropout key.
+        relative_attention_num_buckets: Rows of a relative position table.
+        relative_attention_max_distance: Distance from which on all share the last bucket.
+        layer_norm_epsilon: Added to the mean square.
+        dtype: Dtype of the computation, "bfloat16" on accelerators. Softmax, norm statistics and
+            logits are float32 in any case.
+        param_dtype: Dtype of the parameters.
+    """
+
+    vocab_size: int
+    emb_dim: int = 512
+    num_heads: int = 6
+    head_dim: int = 64
+    num_encoder_layers: int = 8
+    num_decoder_layers: int = 8
+    mlp_dim: int = 1024
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    logits_via_embedding: bool = False
+    dropout_rate: float = 0.0
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        unknown = [name for name in self.mlp_activations if name not in layers.ACTIVATIONS]
+        if unknown or not self.mlp_activations:
+            raise ValueError(
+                f"mlp_activations={self.mlp_activations}: names must be among "
+                f"{', '.join(layers.ACTIVATIONS)}, e.g. ('gelu', 'linear')."
+            )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in (int, "int") and value < 1:
+                raise ValueError(f"{field.name}={value} must be at least 1.")
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise ValueError(f"dropout_rate={self.dropout_rate} must lie in [0, 1).")
+
+
+def _dtypes(config: T5Config) -> dict[str, Any]:
+    return dict(dtype=jnp.dtype(config.dtype), param_dtype=jnp.dtype(config.param_dtype))
+
+
+def _norm(config: T5Config) -> layers.RMSNorm:
+    return layers.RMSNorm(config.emb_dim, epsilon=config.layer_norm_epsilon, **_dtypes(config))
+
+
+def _attention(config: T5Config, rngs: nnx.Rngs) -> Attention:
+    # T5 does not divide scores by sqrt(head_dim); the query kernel starts smaller by that instead.
+    return Attention(
+        config.emb_dim,
+        config.num_heads,
+        config.head_dim,
+        dropout_rate=config.dropout_rate,
+        query_init=nnx.initializers.normal((config.emb_dim * config.head_dim) ** -0.5),
+        rngs=rngs,
+        **_dtypes(config),
+    )
+
+
+def _mlp(config: T5Config, rngs: nnx.Rngs) -> layers.MLP:
+    return layers.MLP(
+        config.emb_dim,
+        config.mlp_dim,
+        activations=config.mlp_activations,
+        dropout_rate=config.dropout_rate,
+        rngs=rngs,
+        **_dtypes(config),
+    )
+
+
+def _position_bias(
+    config: T5Config, rngs: nnx.Rngs, *, bidirectional: bool
+) -> layers.RelativePositionBias:
+    return layers.RelativePositionBias(
+        num_buckets=config.relative_attention_num_buckets,
+        max_distance=config.relative_attention_max_distance,
+        num_heads=config.num_heads,
+        bidirectional=bidirectional,
+        param_dtype=jnp.dtype(config.param_dtype),
+        rngs=rngs,
+    )
+
+
+class EncoderLayer(nnx.Module):
+    """Self attention and feed-forward, each on normed input and added to its input."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.dropout_rate = config.dropout_rate
+        self.attention_norm = _norm(config)
+        self.attention = _attention(config, rngs)
+        self.mlp_norm = _norm(config)
+        self.mlp = _mlp(config, rngs)
+
+    def __call__(
+        self, x_BxSxD: jax.Array, *, mask: jax.Array, bias: jax.Array, dropout_key: jax.Array | None
+    ) -> jax.Array:
+        """Returns the layer's hidden states [B, S, D]."""
+        key, rate = dropout_key, self.dropout_rate
+        normed = self.attention_norm(x_BxSxD)
+        kv = self.attention.keys_values(normed)
+        y = self.attention(normed, kv, mask=mask, bias=bias, dropout_key=fold(key, 0))
+        x_BxSxD += dropout(y, rate, fold(key, 1))
+        y = self.mlp(self.mlp_norm(x_BxSxD), dropout_key=fold(key, 2))
+        return x_BxSxD + dropout(y, rate, fold(key, 3))
+
+
+class DecoderLayer(nnx.Module):
+    """Self attention, cross attention and feed-forward."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.dropout_rate = config.dropout_rate
+        self.self_attention_norm = _norm(config)
+        self.self_attention = _attention(config, rngs)
+        self.cross_attention_norm = _norm(config)
+        self.cross_attention = _attention(config, rngs)
+        self.mlp_norm = _norm(config)
+        self.mlp = _mlp(config, rngs)
+
+    def __call__(
+        self,
+        x_BxTxD: jax.Array,
+        cross_kv: KeysValues,
+        *,
+        self_mask: jax.Array,
+        self_bias: jax.Array,
+        cross_mask: jax.Array,
+        cached: tuple[KeysValues, jax.Array] | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, KeysValues]:
+        """Runs the layer.
+
+        Args:
+            x_BxTxD: Hidden states.
+            cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, S, H, K].
+            self_mask, self_bias: Of self attention, broadcastable to [B, H, T, keys].
+            cross_mask: Boolean, broadcastable to [B, H, T, S].
+            cached: Earlier keys and values [B, max_length, H, K], and the position at which x_BxTxD
+                stands among them; None attends within x_BxTxD alone.
+            dropout_key: Random key; None drops nothing.
+
+        Returns:
+            Hidden states [B, T, D], and the keys and values of x_BxTxD alone [B, T, H, K].
+        """
+        key, rate = dropout_key, self.dropout_rate
+        normed = self.self_attention_norm(x_BxTxD)
+        new_kv = self.self_attention.keys_values(normed)
+        kv = new_kv if cached is None else cached[0].insert(new_kv, cached[1])
+        y = self.self_attention(
+            normed, kv, mask=self_mask, bias=self_bias, dropout_key=fold(key, 0)
+        )
+        x_BxTxD += dropout(y, rate, fold(key, 1))
+        normed = self.cross_attention_norm(x_BxTxD)
+        y = self.cross_attention(normed, cross_kv, mask=cross_mask, dropout_key=fold(key, 2))
+        x_BxTxD += dropout(y, rate, fold(key, 3))
+        y = self.mlp(self.mlp_norm(x_BxTxD), dropout_key=fold(key, 4))
+        return x_BxTxD + dropout(y, rate, fold(key, 5)), new_kv
+
+
+class Encoder(nnx.Module):
+    """Stack of encoder layers over embedded tokens."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.dropout_rate = config.dropout_rate
+        self.layers = layers.stack_layers(
+            lambda layer_rngs: EncoderLayer(config, layer_rngs), config.num_encoder_layers, rngs
+        )
+        self.relative_position_bias = _position_bias(config, rngs, bidirectional=True)
+        self.norm = _norm(config)
+
+    def __call__(
+        self, x_BxSxD: jax.Array, *, mask: jax.Array, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns encoded_BxSxD for embedded tokens under mask [B, 1, S, S]."""
+        positions_S = jnp.arange(x_BxSxD.shape[1])
+        bias_1xHxSxS = self.relative_position_bias(positions_S, positions_S)
+        layers_key = fold(dropout_key, 2)
+
+        def body(layer: EncoderLayer, index: jax.Array, x: jax.Array, _: None):
+            key = fold(layers_key, index)
+            return layer(x, mask=mask, bias=bias_1xHxSxS, dropout_key=key), None
+
+        x_BxSxD = dropout(x_BxSxD, self.dropout_rate, fold(dropout_key, 0))
+        x_BxSxD, _ = layers.scan_layers(body, self.layers, x_BxSxD)
+        return dropout(self.norm(x_BxSxD), self.dropout_rate, fold(dropout_key, 1))
+
+
+class Decoder(nnx.Module):
+    """Stack of decoder layers over embedded tokens, whole or one position at a time."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.dropout_rate = config.dropout_rate
+        self.layers = layers.stack_layers(
+            lambda layer_rngs: DecoderLayer(config, layer_rngs), config.num_decoder_layers, rngs
+        )
+        self.relative_position_bias = _position_bias(config, rngs, bidirectional=False)
+        self.norm = _norm(config)
+
+    def __call__(
+        self,
+        x_BxTxD: jax.Array,
+        encoded_BxSxD: jax.Array,
+        *,
+        self_mask: jax.Array,
+        cross_mask: jax.Array,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns hidden states [B, T, D] for masks [B, 1, T, T] and [B, 1, T, S]."""
+        positions_T = jnp.arange(x_BxTxD.shape[1])
+        bias_1xHxTxT = self.relative_position_bias(positions_T, positions_T)
+        shared = dict(self_mask=self_mask, self_bias=bias_1xHxTxT, cross_mask=cross_mask)
+        layers_key = fold(dropout_key, 2)
+
+        def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, _: None):
+            cross_kv = layer.cross_attention.keys_values(encoded_BxSxD)
+            return layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)[0], None
+
+        x_BxTxD = dropout(x_BxTxD, self.dropout_rate, fold(dropout_key, 0))
+        x_BxTxD, _ = layers.scan_layers(body, self.layers, x_BxTxD)
+        return dropout(self.norm(x_BxTxD), self.dropout_rate, fold(dropout_key, 1))
+
+    def cross_keys_values(self, encoded_BxSxD: jax.Array) -> KeysValues:
+        """Projects the encoder's output for every layer: [L, B, S, H, K]."""
+
+        def body(layer: DecoderLayer, index: jax.Array, carry: None, _: None):
+            return carry, layer.cross_attention.keys_values(encoded_BxSxD)
+
+        return layers.scan_layers(body, self.layers, None)[1]
+
+    def step(self, x_Bx1xD: jax.Array, cache: "T5Cache") -> tuple[jax.Array, "T5Cache"]:
+        """Runs one position; returns its hidden states [B, 1, D] and the cache with it inserted."""
+        key_positions = jnp.arange(cache.self_kv.keys.shape[2])
+        bias_1xHx1xM = self.relative_position_bias(cache.position[None], key_positions)
+        mask_1x1x1xM = (key_positions <= cache.position)[None, None, None]
+        cross_mask = cache.encoder_mask_Bx1x1xS
+        shared = dict(self_mask=mask_1x1x1xM, self_bias=bias_1xHx1xM, cross_mask=cross_mask)
+
+        def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, layer_cache: Any):
+            self_kv, cross_kv = layer_cache
+            return layer(x, cross_kv, cached=(self_kv, cache.position), **shared)
+
+        per_layer = (cache.self_kv, cache.cross_kv)
+        x_Bx1xD, new_kv = layers.scan_layers(body, self.layers, x_Bx1xD, per_layer)
+        # The scan only reads the cache; all layers' new entries are written in one go afterwards,
+        # which XLA does in place inside a loop instead of copying the cache every step.
+        self_kv = cache.self_kv.insert(new_kv, cache.position, axis=2)
+        return self.norm(x_Bx1xD), cache._replace(position=cache.position + 1, self_kv=self_kv)
+
+
+class T5Cache(NamedTuple):
+    """State of decoding a batch; a tree of arrays, fit for `lax.while_loop`.
+
+    Attributes:
+        position: int32 [], tokens fed so far.
+        self_kv: Keys and values of the fed tokens, [L, B, max_length, H, K].
+        cross_kv: Keys and values of the encoder's output, [L, B, S, H, K].
+        encoder_mask_Bx1x1xS: True at input tokens.
+    """
+
+    position: jax.Array
+    self_kv: KeysValues
+    cross_kv: KeysValues
+    encoder_mask_Bx1x1xS: jax.Array
+
+
+class T5(nnx.Module):
+    """T5 encoder-decoder; see the module docstring for the batch."""
+
+    def __init__(self, config: T5Config, rngs: nnx.Rngs):
+        self.config = config
+        dtypes = _dtypes(config)
+        self.embed = layers.Embed(config.vocab_size, config.emb_dim, rngs=rngs, **dtypes)
+        self.encoder = Encoder(config, rngs)
+        self.decoder = Decoder(config, rngs)
+        if not config.logits_via_embedding:
+            self.head = layers.Linear(
+                config.emb_dim, config.vocab_size, axes=("embed", "vocab"), rngs=rngs, **dtypes
+            )
+
+    def __call__(
+        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns logits_BxTxV in float32; without a dropout key the call is deterministic."""
+        encoded_BxSxD = self.encode(
+            batch["encoder_input_tokens"],
+            batch.get("encoder_segment_ids"),
+            dropout_key=fold(dropout_key, 0),
+        )
+        return self.decode(encoded_BxSxD, batch, dropout_key=fold(dropout_key, 1))
+
+    def encode(
+        self,
+        encoder_input_tokens_BxS: jax.Array,
+        encoder_segment_ids_BxS: jax.Array | None = None,
+        *,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns encoded_BxSxD in the compute dtype; values at padding are meaningless."""
+        segments_BxS = attention.row_segments(encoder_input_tokens_BxS, encoder_segment_ids_BxS)
+        return self.encoder(
+            self.embed(encoder_input_tokens_BxS),
+            mask=segment_mask(segments_BxS, segments_BxS),
+            dropout_key=dropout_key,
+        )
+
+    def decode(
+        self,
+        encoded_BxSxD: jax.Array,
+        batch: Mapping[str, jax.Array],
+        *,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns logits_BxTxV in float32 for encoder output of the same batch.
+
+        Apart from `encode` so that one encoding serves several targets, as ranking options needs.
+        """
+        encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
+        tokens_BxT = batch["decoder_input_tokens"]
+        causal_1x1xTxT = attention.causal_mask(tokens_BxT.shape[1])
+        hidden_BxTxD = self.decoder(
+            self.embed(tokens_BxT),
+            encoded_BxSxD,
+            self_mask=segment_mask(segments_BxT, segments_BxT) & causal_1x1xTxT,
+            cross_mask=segment_mask(segments_BxT, encoder_segments_BxS),
+            dropout_key=dropout_key,
+        )
+        return self._logits(hidden_BxTxD)
+
+    def decoding_start_tokens(self, encoder_input_tokens_BxS: jax.Array) -> jax.Array:
+        """Returns the tokens [B] to feed to the first `decode_step`: T5 begins with token 0."""
+        return jnp.zeros(encoder_input_tokens_BxS.shape[:1], jnp.int32)
+
+    def start_decoding(self, encoder_input_tokens_BxS: jax.Array, *, max_length: int) -> T5Cache:
+        """Encodes unpacked inputs and makes room for `max_length` decoding steps."""
+        encoded_BxSxD = self.encode(encoder_input_tokens_BxS)
+        cross_kv = self.decoder.cross_keys_values(encoded_BxSxD)
+        (num_layers, batch_size, _, *heads), dtype = cross_kv.keys.shape, cross_kv.keys.dtype
+        shape = (num_layers, batch_size, max_length, *heads)
+        return T5Cache(
+            position=jnp.zeros((), jnp.int32),
+            self_kv=KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)),
+            cross_kv=cross_kv,
+            encoder_mask_Bx1x1xS=(encoder_input_tokens_BxS > 0)[:, None, None],
+        )
+
+    def decode_step(self, cache: T5Cache, tokens_B: jax.Array) -> tuple[jax.Array, T5Cache]:
+        """Feeds one token a row; returns float32 logits_BxV of the next, and the new cache.
+
+        At most `max_length` steps fit a cache; a further one overwrites its last entry.
+        """
+        hidden_Bx1xD, cache = self.decoder.step(self.embed(tokens_B[:, None]), cache)
+        return self._logits(hidden_Bx1xD)[:, 0], cache
+
+    def _logits(self, hidden: jax.Array) -> jax.Array:
+        if self.config.logits_via_embedding:
+            return self.embed.attend(hidden * self.config.emb_dim**-0.5)
+        return self.head(hidden, out_dtype=jnp.float32)

@@ -1,0 +1,156 @@
+"""T5X runs our experiments: the composed file is complete, and two steps train for real."""
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flan_jax import config
+from flan_jax.engines import t5x as engine
+from flan_jax.errors import ConfigError, FlanJaxError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED_DATA = Path(os.environ.get("FLAN_JAX_SHARED_DATA", ROOT.parent / "shared" / "data"))
+EXPERIMENT = """
+MODEL = 't5_1_1/tiny'
+MIXTURE_OR_TASK_NAME = 'minilab_train'
+MIXTURE_OR_TASK_MODULE = 'tasks.minilab'
+TASK_FEATURE_LENGTHS = {'inputs': 128, 'targets': 32}
+BATCH_SIZE = 4
+COMPUTE_DTYPE = 'float32'
+"""
+missing = engine.missing_modules()
+needs_t5x = pytest.mark.skipif(
+    bool(missing), reason=f"{', '.join(missing)} cannot be imported; see requirements-t5x.txt"
+)
+LOSS = re.compile(r"\[(\d+)\] collection=train .*?\bloss=([^,\s]+)")
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "experiment.gin"
+    path.write_text(EXPERIMENT)
+    return str(path)
+
+
+def two_steps(experiment, model_dir, *overrides):
+    """Runs plain t5x.train on the composed file; returns the loss of each step."""
+    shared = [f"MODEL_DIR={model_dir}", "TRAIN_STEPS=2", "CHECKPOINT_PERIOD=2", "LOG_PERIOD=1"]
+    gin_file = model_dir.with_suffix(".gin")
+    gin_file.write_text(config.compose(experiment, "t5x", "train", [*shared, *overrides]))
+    done = subprocess.run(
+        [sys.executable, "-m", "t5x.train", f"--gin_file={gin_file}"],
+        cwd=model_dir.parent,
+        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {int(step): float(loss) for step, loss in LOSS.findall(done.stderr)}
+
+
+def check_trained(losses, model_dir):
+    assert sorted(losses) == [1, 2]
+    assert all(math.isfinite(loss) for loss in losses.values())
+    assert {"checkpoint_0", "checkpoint_2"} <= {path.name for path in model_dir.iterdir()}
+    assert (model_dir / "checkpoint_2" / "state").is_dir()
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_minilab_trains_two_steps_the_same_each_time(experiment, tmp_path):
+    first = two_steps(experiment, tmp_path / "first")
+    check_trained(first, tmp_path / "first")
+    assert two_steps(experiment, tmp_path / "second") == first
+
+
+@pytest.mark.t5x
+@needs_t5x
+@pytest.mark.skipif(not (SHARED_DATA / "super_ni").is_dir(), reason="no shared data")
+def test_super_ni_trains_two_steps(tmp_path):
+    losses = two_steps(
+        "gin_configs/experiments/super_ni_tiny.gin",
+        tmp_path / "run",
+        f"SUPER_NI_DIR={SHARED_DATA / 'super_ni'}",
+        "BATCH_SIZE=2",
+    )
+    check_trained(losses, tmp_path / "run")
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_launch_trains_and_evaluates(experiment, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    model_dir, out = tmp_path / "run", tmp_path / "out"
+    steps = [f"MODEL_DIR={model_dir}", "TRAIN_STEPS=1", "CHECKPOINT_PERIOD=1"]
+    assert engine.launch(config.compose(experiment, "t5x", "train", steps), "train") == 0
+    chosen = [
+        f"CHECKPOINT_PATH='{model_dir}/checkpoint_1'",
+        f"EVAL_OUTPUT_DIR='{out}'",
+        "EVAL_SPLIT=train",
+        "EVAL_EXAMPLES=2",
+        "EVAL_BATCH_SIZE=2",
+    ]
+    assert engine.launch(config.compose(experiment, "t5x", "eval", chosen), "eval") == 0
+    assert list((out / "inference_eval").glob("*-metrics.jsonl"))
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize("run", ["train", "eval", "infer"])
+def test_composed_file_defines_every_macro_it_reads(experiment, run):
+    text = config.compose(experiment, "t5x", run, ["OPTIMIZER=adamw"])
+    assert text.startswith("from __gin__ import dynamic_registration\n")
+    assert "\ninclude" not in text
+    macros = config.macros([config.Part("composed", text)])
+    code = re.sub(r"#.*", "", text)
+    assert set(re.findall(r"%([A-Z_]\w*)", code)) <= set(macros)
+    assert macros["EMB_DIM"] == 64
+    assert macros["MIXTURE_OR_TASK_NAME"] == "minilab_train"
+    assert macros["OPTIMIZER"] == "adamw"
+
+
+def test_a_misspelt_optimizer_is_answered_with_the_nearest():
+    makers = {"adafactor": lambda: 1, "adamw": lambda: 2}
+    assert engine.choose("OPTIMIZER", "adamw", makers) == 2
+    with pytest.raises(ConfigError, match="did you mean 'adafactor'"):
+        engine.choose("OPTIMIZER", "adafctor", makers)
+
+
+def test_data_order_is_fixed_and_changes_on_resumption(tmp_path):
+    assert engine.data_seed(3, str(tmp_path / "absent")) == 3
+    (tmp_path / "checkpoint_20.orbax-checkpoint-tmp").mkdir()
+    assert engine.data_seed(3, str(tmp_path)) == 3
+    (tmp_path / "checkpoint_10").mkdir()
+    ten = engine.data_seed(3, str(tmp_path))
+    (tmp_path / "checkpoint_20").mkdir()
+    assert len({3, ten, engine.data_seed(3, str(tmp_path))}) == 3
+    assert engine.data_seed(None, str(tmp_path)) is None
+
+
+def test_missing_t5x_is_one_clear_error(monkeypatch, tmp_path):
+    monkeypatch.setenv(engine.PATH_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(FlanJaxError, match="requirements-t5x.txt.*T5X_PATH"):
+        engine.launch("", "train")
+
+
+def test_the_root_of_a_checkout_does_not_pass_for_the_package(monkeypatch, tmp_path):
+    (tmp_path / "t5x" / "t5x").mkdir(parents=True)
+    (tmp_path / "t5x" / "t5x" / "__init__.py").touch()
+    (tmp_path / "t5x" / "t5x" / "train.py").touch()
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setenv(engine.PATH_VARIABLE, str(tmp_path))
+    assert "t5x.train" in engine.missing_modules()
+    monkeypatch.setenv(engine.PATH_VARIABLE, str(tmp_path / "t5x"))
+    assert "t5x.train" not in engine.missing_modules()
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest():
+    with pytest.raises(FlanJaxError, match="did you mean 'train'"):
+        engine.launch("", "trian")
