@@ -6,6 +6,7 @@ before it runs, so that `--help` answers at once.
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,8 @@ def run(arguments: Sequence[str]) -> int:
         raise FlanJaxError(f"flan-jax {verb} takes no --gin. options: --gin.{overrides[0]}")
     options = parser.parse_args(rest)
     options.gin_overrides = overrides
+    # Libraries below warn about what is no news to the person who typed the command.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     return int(module.run(options) or 0)
 
 

@@ -115,7 +115,9 @@ def check_available() -> None:
 
 def environment() -> dict[str, str]:
     """Returns the environment in which T5X finds itself, this package and the task modules."""
-    folders = [*source_folders(), str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    # PYTHONPATH comes before the standard library, where an installation's own folder must not.
+    own = [] if _ROOT.name in ("site-packages", "dist-packages") else [str(_ROOT)]
+    folders = [*source_folders(), *own, os.environ.get("PYTHONPATH", "")]
     pythonpath = os.pathsep.join(folder for folder in folders if folder)
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": pythonpath}
 

@@ -128,18 +128,24 @@ def encode(
 
 @dataclasses.dataclass(frozen=True)
 class _Limit:
-    """A budget of tokens, and how they are counted."""
+    """A budget of tokens, and how they are counted, for one prompt."""
 
     budget: int
     tokenize: Callable[[str], Sequence[Any]]
     max_tokens_per_byte: int | None
+    known: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     def holds(self, text: str) -> bool:
-        """Whether a text has at most as many tokens as the budget."""
-        per_byte = self.max_tokens_per_byte
-        if per_byte is not None and per_byte * _most_bytes(text) + _EXTRA_TOKENS <= self.budget:
-            return True
-        return len(self.tokenize(text)) <= self.budget
+        """Whether a text has at most as many tokens as the budget; no text is counted twice."""
+        if text not in self.known:
+            self.known[text] = self._surely_holds(text) or (len(self.tokenize(text)) <= self.budget)
+        return self.known[text]
+
+    def _surely_holds(self, text: str) -> bool:
+        """Whether a text has too few bytes to exceed the budget."""
+        if self.max_tokens_per_byte is None:
+            return False
+        return self.max_tokens_per_byte * _most_bytes(text) + _EXTRA_TOKENS <= self.budget
 
 
 def _most_bytes(text: str) -> int:
@@ -187,21 +193,35 @@ def _fitting_examples(
     """Returns the blocks of the examples that the budget holds.
 
     The first one that does not fit ends the examples of its sign, not those of the other sign.
-    While they are counted, kept examples of a sign are joined with a blank, as in the original.
     """
     kept: list[str] = []
     before = definition
     for sign, most in (("Positive", parts.positives), ("Negative", parts.negatives)):
-        of_sign: list[str] = []
         # An encoding without examples of a sign must not even need the field.
-        for example in task[f"{sign} Examples"][:most] if most else ():
-            block = _example(sign, len(of_sign) + 1, example, parts.explanations)
-            if not limit.holds(before + " ".join(of_sign) + block + query):
-                break
-            of_sign.append(block)
+        examples = task[f"{sign} Examples"][:most] if most else ()
+        blocks = [
+            _example(sign, number, example, parts.explanations)
+            for number, example in enumerate(examples, start=1)
+        ]
+        of_sign = blocks[: _count_fitting(before, blocks, query, limit)]
         kept += of_sign
         before += " ".join(of_sign)
     return kept
+
+
+def _count_fitting(before: str, blocks: Sequence[str], after: str, limit: _Limit) -> int:
+    """Returns how many of the blocks fit between two texts, one after the other.
+
+    While they are counted, blocks that fit are joined with a blank, as in the original.
+    """
+
+    def fits(count: int) -> bool:
+        return limit.holds(before + " ".join(blocks[: count - 1]) + blocks[count - 1] + after)
+
+    # Usually all fit, and where they do, fewer do too.
+    if not blocks or fits(len(blocks)):
+        return len(blocks)
+    return next(count for count in range(len(blocks)) if not fits(count + 1))
 
 
 def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: _Limit) -> str:

@@ -93,10 +93,12 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        def encode(text: bytes) -> Any:
+        def encode(text: Any) -> Any:
+            # bytes inside tf.data, an array of rank 0 where TensorFlow runs eagerly
+            text = text.item() if isinstance(text, np.ndarray) else text
             return np.asarray(self._encode(text.decode("utf-8")), np.int32)
 
-        ids = tf.numpy_function(encode, [s], tf.int32, stateful=False)
+        ids = tf.numpy_function(encode, [tf.convert_to_tensor(s)], tf.int32, stateful=False)
         ids.set_shape([None])
         return ids
 

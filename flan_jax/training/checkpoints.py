@@ -78,7 +78,11 @@ def _hash_file(path: epath.Path) -> str:
 
 
 def _files(folder: epath.Path) -> list[epath.Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    """All files below a folder but the manifest; epath has no recursive glob."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        found += _files(path) if path.is_dir() else [path]
+    return [path for path in found if MANIFEST not in path.name]
 
 
 def write_manifest(path: epath.Path) -> None:
@@ -251,6 +255,7 @@ class Saver:
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
         self._unproved: int | None = None
+        self._proof: concurrent.futures.Future[None] | None = None
 
     def save(self, step: int, params: Any, optimizer: Any, run: Mapping[str, Any]) -> None:
         """Starts to save; waits for the save before, should it still be under way."""
@@ -278,18 +283,22 @@ class Saver:
             return
         self._manager.wait_until_finished()
         step, self._unproved = self._unproved, None
+        if self._proof is not None:
+            self._proof.result()
         if jax.process_index() == 0:
-            self._pool.submit(self._prove, self._folder / str(step))
+            self._proof = self._pool.submit(self._prove, self._folder / str(step))
 
     @staticmethod
     def _prove(path: epath.Path) -> None:
         try:
             write_manifest(path)
-        except OSError as error:  # retention may have removed it meanwhile
+        except FileNotFoundError as error:  # retention has removed it meanwhile
             log.info("no manifest for %s: %s", path, error)
 
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._finish()
+        if self._proof is not None:
+            self._proof.result()
         self._pool.shutdown(wait=True)
         self._manager.close()

@@ -53,7 +53,11 @@ def render(encoding, task=TASK, instance=INSTANCE, budget=10_000, tokenize=str.s
         ("def_pos2_neg2", DEFINITION + POSITIVE[0] + POSITIVE[1] + NEGATIVE + QUERY),
         (
             "def_pos2_expl",
-            DEFINITION + POSITIVE[0][:-1] + " Explanation: Both end in at.\n\n" + POSITIVE[1] + QUERY,
+            DEFINITION
+            + POSITIVE[0][:-1]
+            + " Explanation: Both end in at.\n\n"
+            + POSITIVE[1]
+            + QUERY,
         ),
         (
             "def_pos2_neg2_expl",
@@ -93,6 +97,20 @@ def test_examples_stop_at_the_first_that_does_not_fit():
     assert render("def_pos2", short_last, budget=budget) == DEFINITION + QUERY
 
 
+@pytest.mark.parametrize("tokenize", [str.split, list])
+def test_examples_are_tried_one_by_one(tokenize):
+    """For every budget: as many as fit, counted as the original counts (joined with blanks)."""
+    whole = len(tokenize(DEFINITION + " ".join(POSITIVE) + QUERY))
+    for budget in range(len(tokenize(DEFINITION + QUERY)), whole + 3):
+        kept = []
+        for block in POSITIVE:
+            if len(tokenize(DEFINITION + " ".join(kept) + block + QUERY)) > budget:
+                break
+            kept.append(block)
+        expected = DEFINITION + "".join(kept) + QUERY
+        assert render("def_pos4", budget=budget, tokenize=tokenize) == expected
+
+
 def test_overflow_as_in_the_original():
     prompt = render("def", budget=9)
     assert prompt == "Definition: Name a word that rhymes. Now complete the"
@@ -108,7 +126,7 @@ def test_overflow_that_keeps_the_query():
     # Both ends of the input stay: questions stand before or after their text.
     assert shortened == (
         "Now complete the following example -\n"
-        "Input: w0 w1 w2 w3 w4 ... w96 w97 w98 w99.\nOutput: "
+        "Input: w0 w1 w2 w3 w4 w5 ... w96 w97 w98 w99.\nOutput: "
     )
     assert len(shortened.split()) <= 19
     assert render("def", budget=3, **keep).endswith("Output: ")
@@ -213,7 +231,9 @@ def sentencepiece_encode():
     return spm.SentencePieceProcessor(model_proto=model.getvalue()).encode
 
 
-@pytest.mark.parametrize("text", ["q" * 900, "\ufdfa" * 40, "\ud55c" * 60, "\u0390\ufb03" * 50, "a b "])
+@pytest.mark.parametrize(
+    "text", ["q" * 900, "\ufdfa" * 40, "\ud55c" * 60, "\u0390\ufb03" * 50, "a b "]
+)
 def test_the_cheap_path_bounds_sentencepiece(sentencepiece_encode, text):
     """NFKC makes 33 bytes of U+FDFA's three, so bytes of the text alone are no bound."""
     most = encodings._most_bytes(text) + encodings._EXTRA_TOKENS

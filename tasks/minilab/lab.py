@@ -1,0 +1,223 @@
+"""What a MiniLab task is, and how its instances are drawn.
+
+An instance is a function of (seed, task, split, index) and of nothing else. Its main text alone
+decides the split it may appear in, so splits are disjoint by content, under any seed and in any
+number of rows: whoever wants a test instance draws until one falls into the test split.
+"""
+
+import dataclasses
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from flan_jax.errors import DataError, did_you_mean
+from flan_jax.instructions.cards import Card, Kind
+from flan_jax.instructions.templates import Template, substitute
+
+T = TypeVar("T")
+Fields = dict[str, str]
+
+# What a published MiniLab number refers to; instances are without limit, these are declared.
+SEED = 2026
+COUNTS = {"train": 1000, "validation": 50, "test": 50}
+VERSION = "1"
+LICENCE = "Apache-2.0"
+
+# Of ten shares of all possible main texts, eight train, one validates and one tests.
+_SPLIT_OF_SHARE = ("test", "validation", *["train"] * 8)
+
+
+class Dice:
+    """Random choices that are the same on any machine and any Python.
+
+    Only `random.Random.random` is used: its sequence for an integer seed is promised not to
+    change, which is not said of `choice`, `sample` and `shuffle`.
+    """
+
+    def __init__(self, *keys: object):
+        """Args:
+        keys: what the choices depend on; by their text.
+        """
+        self._random = random.Random(_hash64("\x1f".join(map(str, keys)))).random
+
+    def below(self, n: int) -> int:
+        """Returns an integer in [0, n)."""
+        return int(self._random() * n)
+
+    def between(self, low: int, high: int) -> int:
+        """Returns an integer in [low, high]."""
+        return low + self.below(high - low + 1)
+
+    def pick(self, items: Sequence[T]) -> T:
+        """Returns one of `items`."""
+        return items[self.below(len(items))]
+
+    def sample(self, items: Sequence[T], count: int) -> list[T]:
+        """Returns `count` items from different positions, in a random order."""
+        if count > len(items):
+            raise ValueError(f"cannot draw {count} of {len(items)} items")
+        positions: dict[int, None] = {}
+        while len(positions) < count:
+            positions[self.below(len(items))] = None
+        return [items[position] for position in positions]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """Returns `items` in a random order."""
+        return self.sample(items, len(items))
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A worked example that a definition may be shown with.
+
+    Attributes:
+        fields: the instance, without its answer.
+        output: the answer.
+        explanation: why that is the answer.
+    """
+
+    fields: Mapping[str, str]
+    output: str
+    explanation: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MiniTask:
+    """One task of the laboratory.
+
+    Attributes:
+        name: short name; the registered entry is `minilab_<name>`.
+        cluster: tasks that share a skill and are held out together.
+        kind: whether the answer is one of `labels` or made of the input's words.
+        fields: names of the input fields; the first is the main text, which decides the split.
+        layout: pattern that lays the input fields out as one plain text, as in a schema file.
+        make: draws the fields, and "answer", of one instance; gets the label that the instance
+            is to have, or "" where there are no labels.
+        rule: computes the answer from the input fields alone, by other means than `make`.
+        definitions: differently worded statements of the task.
+        templates: ways of wording a prompt around one instance. Where a field is put it begins the
+            prompt or follows a space, since a word right after a newline or a quotation mark is
+            another token than the same word in the answer.
+        examples: worked examples.
+        labels: the answers of a classification.
+    """
+
+    name: str
+    cluster: str
+    kind: Kind
+    fields: tuple[str, ...]
+    layout: str
+    make: Callable[[Dice, str], Fields]
+    rule: Callable[[Mapping[str, str]], str]
+    definitions: tuple[str, ...]
+    templates: tuple[Template, ...]
+    examples: tuple[Example, ...]
+    labels: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> str:
+        """Name of the card and of the SeqIO task."""
+        return f"minilab_{self.name}"
+
+    def card(self, module: str) -> Card:
+        """Returns the task's card; `module` is the task module that registers it."""
+        positive = [
+            {
+                "input": substitute(self.layout, example.fields),
+                "output": example.output,
+                "explanation": example.explanation,
+            }
+            for example in self.examples
+        ]
+        return Card(
+            name=self.entry,
+            cluster=self.cluster,
+            kind=self.kind,
+            instructions=self.definitions,
+            sources=("minilab",),
+            licence=LICENCE,
+            version=VERSION,
+            options=self.labels,
+            module=module,
+            attributes={"positive_examples": positive},
+        )
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
+
+
+def split_of(main_text: str) -> str:
+    """Returns the one split in which an instance with this main text may appear."""
+    return _SPLIT_OF_SHARE[_hash64(main_text) % len(_SPLIT_OF_SHARE)]
+
+
+def _label(task: MiniTask, split: str, index: int, seed: int) -> str:
+    """Returns the label of an instance; every run of len(labels) instances has each label once."""
+    if not task.labels:
+        return ""
+    block, position = divmod(index, len(task.labels))
+    order = Dice(seed, task.name, split, "labels", block).shuffled(task.labels)
+    return order[position]
+
+
+def instance(task: MiniTask, split: str, index: int, seed: int = SEED) -> Fields:
+    """Returns instance `index` of a split: "id", the task's fields and "answer".
+
+    Args:
+        task: the task.
+        split: "train", "validation" or "test".
+        index: any integer from 0.
+        seed: seed of the laboratory.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    if split not in COUNTS:
+        raise DataError(f"task {task.entry!r}: no split {split!r}" + did_you_mean(split, COUNTS))
+    dice = Dice(seed, task.name, split, index)
+    label = _label(task, split, index, seed)
+    while True:
+        fields = task.make(dice, label)
+        if split_of(fields[task.fields[0]]) == split:
+            return {"id": f"{task.entry}/{split}/{index}", **fields}
+
+
+class Instances(Sequence[Fields]):
+    """The declared instances of a split, made when they are looked at."""
+
+    def __init__(self, task: MiniTask, split: str, seed: int = SEED, count: int | None = None):
+        """Args:
+        task: the task.
+        split: "train", "validation" or "test".
+        seed: seed of the laboratory.
+        count: number of instances; `COUNTS[split]` where None.
+        """
+        self._task, self._split, self._seed = task, split, seed
+        self._indices = range(COUNTS[split] if count is None else count)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Fields: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Fields]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in self._indices[index]]
+        return instance(self._task, self._split, self._indices[index], self._seed)
+
+    def __iter__(self) -> Iterator[Fields]:
+        return (self[i] for i in self._indices)
+
+
+def content_version(task: MiniTask, rows: int = 3) -> str:
+    """Returns a hash over the first rows of every split.
+
+    Prepared records are rebuilt when it changes, so a change of a generator or of the lexicon
+    shows even where nobody thought of the version.
+    """
+    first = [instance(task, split, index) for split in COUNTS for index in range(rows)]
+    return f"{VERSION}-{_hash64(repr(first)):016x}"

@@ -1,0 +1,5 @@
+"""Natural Instructions: tasks that state themselves, one JSON file a task.
+
+* `super_ni`: the tasks of a Super-NaturalInstructions folder and the mixtures of its tracks.
+* `index`: what such a folder holds, kept so that registering reads no instance.
+"""

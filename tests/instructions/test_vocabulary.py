@@ -1,0 +1,232 @@
+"""Vocabularies: training one, the default one, and the late one that tasks share."""
+
+import argparse
+import hashlib
+import pathlib
+import random
+import shutil
+
+import pytest
+import seqio
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tasks.minilab  # noqa: F401  (registers tasks)
+from flan_jax.commands import vocab
+from flan_jax.errors import ConfigError, DataError
+from flan_jax.instructions import rendering, train_vocabulary, vocabulary
+
+TEXTS = [
+    "a\n\n  b\tc é 你",
+    "",
+    " ",
+    "\n",
+    "  two  leading, two trailing  ",
+    "\nx\r\ny\n",
+    "2024-11-20: 3.1415",
+    "no\u00a0break e\u0301 ﬁ 😀",
+    "</s> <unk> <pad> <0x41>",
+    "\x01\x7f",
+]
+
+
+def some_texts(count=300):
+    """Lines of made-up words, some after a newline."""
+    drawn = random.Random(0)
+    words = ["".join(drawn.choices("abcdefghijklmnop", k=drawn.randint(2, 7))) for _ in range(300)]
+    return [
+        " ".join(drawn.choices(words, k=12)) + "\nAnswer: " + drawn.choice(words)
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("vocabulary") / "small.model"
+    train_vocabulary.train_vocabulary(some_texts(), str(out), size=500)
+    return out
+
+
+@pytest.fixture(params=["trained", "default"])
+def any_vocabulary(request, trained):
+    return vocabulary.load_vocabulary(str(trained) if request.param == "trained" else "default")
+
+
+def test_ids_are_laid_out_as_t5s(any_vocabulary):
+    processor = any_vocabulary.tokenizer
+    ids = (any_vocabulary.pad_id, any_vocabulary.eos_id, any_vocabulary.unk_id)
+    assert ids == (0, 1, 2) and processor.bos_id() == -1
+    assert [processor.id_to_piece(i) for i in range(5)] == [
+        "<pad>", "</s>", "<unk>", "\n", "<0x00>",
+    ]  # fmt: skip
+    assert any_vocabulary.encode("<extra_id_0>") == [any_vocabulary.vocab_size - 1]
+
+
+def test_sizes(trained):
+    assert vocabulary.load_vocabulary(str(trained)).vocab_size == 500 + vocabulary.SENTINELS
+    assert vocabulary.load_vocabulary("default").vocab_size == 4096 + vocabulary.SENTINELS
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_round_trips_and_tensorflow_agrees(any_vocabulary, text):
+    ids = any_vocabulary.encode(text)
+    assert any_vocabulary.decode(ids) == text
+    assert any_vocabulary.unk_id not in ids
+    assert any_vocabulary.encode_tf(text).numpy().tolist() == ids
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\u2581\0")))
+def test_the_default_vocabulary_gives_any_text_back(text):
+    loaded = vocabulary.load_vocabulary("default")
+    assert loaded.decode(loaded.encode(text)) == text
+
+
+def test_digits_are_pieces_of_their_own(any_vocabulary):
+    assert len(any_vocabulary.encode("x 1234 5")) - len(any_vocabulary.encode("x ")) >= 5
+
+
+def test_training_twice_gives_equal_bytes(trained, tmp_path):
+    again = tmp_path / "elsewhere" / "other_name.model"
+    train_vocabulary.train_vocabulary(iter(some_texts()), str(again), size=500)
+    assert again.read_bytes() == trained.read_bytes()
+    assert str(trained.parent).encode() not in trained.read_bytes()
+
+
+def test_long_texts_count_in_full(tmp_path):
+    """SentencePiece by itself skips a sentence above some length and says nothing."""
+    joined = tmp_path / "joined.model"
+    train_vocabulary.train_vocabulary([" ".join(some_texts())], str(joined), size=500)
+    assert joined.exists()
+    text = "word " * 5000 + "x" * 9000
+    assert " ".join(train_vocabulary._sentences([text])).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, train_vocabulary._sentences([text]))) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "message"),
+    [
+        (some_texts(), 50_000, r"at most \d+ pieces, not 50000: add texts or lower the size"),
+        (["hi"], 500, r"at most \d+ pieces, not 500"),
+        ([], 500, "there are no texts"),
+        ([""], 500, "there are no texts"),
+        (some_texts(), 100, r"take \d+ pieces: raise the size"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_one_clear_error(texts, size, message, tmp_path):
+    out = tmp_path / "x.model"
+    with pytest.raises(DataError, match=f"no vocabulary for .*x.model.*: .*{message}"):
+        train_vocabulary.train_vocabulary(texts, str(out), size=size)
+    assert not out.exists()
+
+
+def test_texts_of_a_mixture_are_prompts_and_targets_of_every_task(monkeypatch):
+    # No vocabulary is needed to train one.
+    monkeypatch.setattr(vocabulary.VOCABULARY, "_pinned", "/nowhere/at/all.model")
+    texts = list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+    assert len(texts) == 2 * 23 and all(isinstance(text, str) for text in texts)
+    assert texts == list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+    with rendering.rendering_context(seed=0, number=1):
+        assert texts != list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+    whole = list(train_vocabulary.mixture_texts("minilab_who_has", split="test"))
+    assert len(whole) == 2 * 50
+
+
+def test_texts_of_an_unknown_mixture_or_split():
+    with pytest.raises(DataError, match="did you mean 'minilab_train'"):
+        list(train_vocabulary.mixture_texts("minilab_trian"))
+    with pytest.raises(DataError, match="no task of 'minilab_train' has a split 'dev'"):
+        list(train_vocabulary.mixture_texts("minilab_train", split="dev"))
+
+
+def arguments(*given):
+    parser = argparse.ArgumentParser()
+    vocab.add_arguments(parser)
+    return parser.parse_args(["--mixture=minilab_train", "--module=tasks.minilab", *given])
+
+
+def test_the_verb(tmp_path, capsys):
+    out = tmp_path / "lab.model"
+    assert vocab.run(arguments("--size=800", f"--out={out}", "--max_examples=400")) == 0
+    fingerprint = vocabulary.vocabulary_fingerprint(str(out))
+    assert f"{out}: 800 pieces, {fingerprint}" in capsys.readouterr().out
+    loaded = vocabulary.load_vocabulary(str(out))
+    text = "Swap first and last word.\n\nOPTIONS:\n- yes"
+    assert loaded.decode(loaded.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--size=800", "--out=lab.bin"], "ends in .model"),
+        (["--size=0", "--out=x.model"], "--size=0"),
+        (["--size=800", "--out=x.model", "--max_examples=-1"], "--max_examples=-1"),
+        (["--size=800", "--out=x.model", "--module=tasks.minilob"], "--module=tasks.minilob"),
+    ],
+)
+def test_the_verb_names_wrong_arguments(given, message):
+    with pytest.raises(ConfigError, match=message):
+        vocab.run(arguments(*given))
+
+
+def test_the_verb_is_declared_without_heavy_imports():
+    source = pathlib.Path(vocab.__file__).read_text()
+    head = source[: source.index("def add_arguments")]
+    assert [line for line in head.splitlines() if "import" in line] == ["import argparse"]
+
+
+def test_specifications(trained, tmp_path):
+    assert isinstance(vocabulary.load_vocabulary("byte"), seqio.ByteVocabulary)
+    for spec, message in [
+        ("/nowhere/x.model", "does not exist"),
+        (str(tmp_path), "holds no tokenizer.json"),
+        (__file__, "is not a SentencePiece model"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            vocabulary.load_vocabulary(spec)
+
+
+def test_a_fingerprint_is_of_content_not_of_place(trained, tmp_path):
+    copy = tmp_path / "copy.model"
+    shutil.copy(trained, copy)
+    prints = [vocabulary.vocabulary_fingerprint(str(path)) for path in (trained, copy)]
+    assert prints[0] == prints[1] != vocabulary.vocabulary_fingerprint("default")
+    assert prints[0] != vocabulary.vocabulary_fingerprint("byte")
+
+
+def test_the_late_vocabulary_resolves_when_used(trained, monkeypatch):
+    monkeypatch.delenv(vocabulary.SETTING, raising=False)
+    late = vocabulary.LateVocabulary()
+    assert late == vocabulary.VOCABULARY and hash(late) == hash(vocabulary.VOCABULARY)
+    assert late.spec == "default"
+    monkeypatch.setenv(vocabulary.SETTING, "byte")
+    assert late.encode("ab") == [ord("a") + 3, ord("b") + 3]
+    late.use(str(trained))
+    assert late.vocab_size == 500 + vocabulary.SENTINELS
+    assert late.decode(late.encode("a  b\n")) == "a  b\n"
+    late.use(None)
+    with pytest.raises(DataError, match="does not exist"):
+        late.use("/nowhere/x.model")
+
+
+def test_a_hugging_face_folder(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1, "<pad>": 2, "cat": 3}, "<unk>")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["<unk>", "</s>", "<pad>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    loaded = vocabulary.load_vocabulary(str(tmp_path))
+    assert (loaded.pad_id, loaded.eos_id, loaded.unk_id) == (2, 1, 0)
+    assert loaded.encode("cat dog") == [3, 0]
+    assert loaded.encode_tf("cat dog").numpy().tolist() == [3, 0]
+    mapped = tf.data.Dataset.from_tensors("dog cat").map(loaded.encode_tf)
+    assert [ids.tolist() for ids in mapped.as_numpy_iterator()] == [[0, 3]]
+    assert loaded.decode([3, 1]) == "cat"
+
+
+def test_the_default_model_is_the_one_named_here():
+    """Prepared records and checkpoints refer to it: a new one is worth a line in the log."""
+    digest = hashlib.sha256(vocabulary.DEFAULT_MODEL.read_bytes()).hexdigest()
+    assert digest == "9936341a72b54b3d14f72e8751b2dbe3d3b96a9cd8a8af4b83cfd71bc36ce35e"
