@@ -2,12 +2,24 @@
 
 import os
 import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Toy tasks are a task module like any other; scripts are tested as well.
+sys.path[:0] = [str(ROOT / "tests" / "toy"), str(ROOT / "scripts")]
 
 # Before anything imports TensorFlow or JAX.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests, workers and the processes they start compile the same few steps over and over.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "flan_jax_test_compilations")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +30,21 @@ def shared_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (FLAN_JAX_SHARED_DATA names its folder)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def same_settings_after_as_before() -> Iterator[None]:
+    """Settings that a run puts into the environment do not reach the next test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    vocabulary = sys.modules.get("flan_jax.instructions.vocabulary")
+    if vocabulary is not None:
+        vocabulary.VOCABULARY.use(None)
+
+
+@pytest.fixture(scope="session")
+def prepared_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A cache of prepared records that tests of one process share."""
+    return tmp_path_factory.mktemp("prepared")

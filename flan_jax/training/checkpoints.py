@@ -96,13 +96,14 @@ def write_manifest(path: epath.Path) -> None:
     scratch.rename(path / MANIFEST)
 
 
-def verify(path: epath.Path) -> str | None:
+def verify(path: epath.PathLike) -> str | None:
     """Returns what is wrong with a checkpoint's files, or None."""
+    path = epath.Path(path)
     manifest = path / MANIFEST
     if not manifest.exists():
         return None
     try:
-        files = json.loads(manifest.read_text())
+        files = dict(json.loads(manifest.read_text()))
         for name, facts in files.items():
             file = path / name
             if not file.exists():
@@ -111,7 +112,7 @@ def verify(path: epath.Path) -> str | None:
                 return f"{name} has {file.stat().length} of {facts['size']} bytes"
             if _hash_file(file) != facts["sha256"]:
                 return f"{name} does not match its hash"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         return f"{MANIFEST} is damaged: {error}"
     return None
 

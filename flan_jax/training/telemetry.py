@@ -34,12 +34,14 @@ class Window:
     steps: int = 0
 
     def report(self) -> dict[str, float]:
-        """Returns rates and shares since the start of the window."""
+        """Returns rates and shares since the start of the window; nothing of an empty one."""
+        if not self.steps:
+            return {}
         seconds = max(time.perf_counter() - self.started, 1e-9)
         return {
             "tokens_per_second": self.tokens / seconds,
             "examples_per_second": self.examples / seconds,
-            "step_seconds": seconds / max(self.steps, 1),
+            "step_seconds": seconds / self.steps,
             "data_wait_share": self.waited / seconds,
             "fill": self.tokens / max(self.positions, 1),
         }
@@ -47,11 +49,14 @@ class Window:
 
 def console_line(step: int, steps: int, values: Mapping[str, float]) -> str:
     """Returns one line for people: what is learned, how fast, how full."""
-    return (
-        f"step {step}/{steps}  loss {values['loss']:.4f}  accuracy {values['accuracy']:.3f}  "
-        f"{values['tokens_per_second']:,.0f} tokens/s  {values['step_seconds']:.3f} s/step  "
-        f"data wait {100 * values['data_wait_share']:.1f} %  fill {100 * values['fill']:.1f} %"
-    )
+    line = f"step {step}/{steps}  loss {values['loss']:.4f}  accuracy {values['accuracy']:.3f}"
+    if "tokens_per_second" in values:
+        line += (
+            f"  {values['tokens_per_second']:,.0f} tokens/s  {values['step_seconds']:.3f} s/step"
+            f"  data wait {100 * values['data_wait_share']:.1f} %"
+            f"  fill {100 * values['fill']:.1f} %"
+        )
+    return line
 
 
 class Telemetry:

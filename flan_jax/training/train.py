@@ -318,9 +318,11 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             window.examples += batch.examples
             window.tokens += loader.count_tokens(batch.arrays) * jax.process_count()
             window.positions += config.batch_size * row_length
-            if step == start + 1:  # the first step compiles; its time would hide all others
+            if step == start + 1:  # it compiles: its time would hide that of all others
                 jax.block_until_ready(sums)
-                window = dataclasses.replace(Window(), tokens=0)
+                seconds = time.perf_counter() - window.started
+                telemetry.say(f"first step: {seconds:.1f} s, most of it compilation")
+                window = Window()
             telemetry.advance(step)
             saver.poll()
 

@@ -321,13 +321,13 @@ NEXT_ITEM = MiniTask(
 def _make_check_fact(dice: Dice, label: str) -> Fields:
     pairs = _owners(dice)
     (name, thing), (_, other) = dice.sample(pairs, 2)
-    claim = f"{name} has the {thing if label == 'yes' else other}."
+    claim = f"{name} has the {thing if label == 'yes' else other}"
     return {"passage": _owner_passage(pairs), "claim": claim, "answer": label}
 
 
 def _rule_check_fact(fields: Mapping[str, str]) -> str:
     sentences = re.split(r"(?<=\.) ", fields["passage"])
-    return "yes" if fields["claim"] in sentences else "no"
+    return "yes" if f"{fields['claim']}." in sentences else "no"
 
 
 CHECK_FACT = MiniTask(
@@ -335,7 +335,7 @@ CHECK_FACT = MiniTask(
     cluster=CLUSTER,
     kind="classification",
     fields=("passage", "claim"),
-    layout="Passage: {passage}\nClaim: {claim}",
+    layout="Passage: {passage}\nClaim: {claim}.",
     make=_make_check_fact,
     rule=_rule_check_fact,
     labels=("yes", "no"),
@@ -351,43 +351,45 @@ CHECK_FACT = MiniTask(
         "Is the claim true? Answer yes or no.",
     ),
     templates=(
-        Template("{passage}\n\nIs it true that {claim}\n{options_}", "{answer}"),
+        Template("{passage}\n\nIs it true that {claim}?\n{options_}", "{answer}"),
         Template(
-            "Read the passage and check the claim.\n\nPassage: {passage}\nClaim: {claim}\n"
+            "Read the passage and check the claim.\n\nPassage: {passage}\nClaim: {claim}.\n"
             "{options_}\nAnswer:",
             "{answer}",
         ),
-        Template("Claim: {claim}\nFacts: {passage}\nIs the claim right?\n\n{options_}", "{answer}"),
         Template(
-            "Somebody told me: {claim} But I know only this: {passage} Can I believe it?\n"
+            "Claim: {claim}.\nFacts: {passage}\nIs the claim right?\n\n{options_}", "{answer}"
+        ),
+        Template(
+            "Somebody told me that {claim}. But I know only this: {passage} Can I believe it?\n"
             "{options_}",
             "{answer}",
         ),
-        Template("{passage}\n\n{options_}\n\nDoes the passage say that {claim}", "{answer}"),
+        Template("{passage}\n\n{options_}\n\nDoes the passage say that {claim}?", "{answer}"),
         Template(
-            "According to the following, is this so: {claim}\nFacts: {passage}\n{options_}",
+            "According to the following, is this so: {claim}?\nFacts: {passage}\n{options_}",
             "{answer}",
         ),
         Template(
-            "Check one sentence against the facts.\nSentence: {claim}\nFacts: {passage}\n"
+            "Check one sentence against the facts.\nSentence: {claim}.\nFacts: {passage}\n"
             "{options_}",
             "{answer}",
         ),
-        Template("{options_}\nFacts: {passage} {claim} Right?", "{answer}"),
+        Template("{options_}\nFacts: {passage} So {claim}, right?", "{answer}"),
         Template(
-            "Look for this sentence in the passage and say whether it is there.\nClaim: {claim}\n\n"
-            "Facts: {passage}\n\n{options_}",
+            "Look for this sentence in the passage and say whether it is there.\n"
+            "Claim: {claim}.\n\nFacts: {passage}\n\n{options_}",
             "{answer}",
         ),
         Template(
-            "We know: {passage}\nWe guess: {claim}\nIs the guess correct? {options_}", "{answer}"
+            "We know: {passage}\nWe guess: {claim}.\nIs the guess correct? {options_}", "{answer}"
         ),
     ),
     examples=(
         Example(
             {
                 "passage": "Rita has the green hat. Tom has the silver pen.",
-                "claim": "Tom has the silver pen.",
+                "claim": "Tom has the silver pen",
             },
             "yes",
             "The passage states exactly that.",
@@ -395,7 +397,7 @@ CHECK_FACT = MiniTask(
         Example(
             {
                 "passage": "Rita has the green hat. Tom has the silver pen.",
-                "claim": "Tom has the green hat.",
+                "claim": "Tom has the green hat",
             },
             "no",
             "The green hat is Rita's; Tom has the silver pen.",

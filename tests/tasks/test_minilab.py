@@ -32,7 +32,7 @@ CHECKERS = {
     "what_has": lambda f: re.search(rf"{f['name']} has the (\w+ \w+)\.", f["passage"])[1],
     "where_is": lambda f: re.search(rf"The {f['thing']} is in the (\w+)\.", f["passage"])[1],
     "next_item": lambda f: re.search(rf"\b{f['word']}, (\w+)", f["items"])[1],
-    "check_fact": lambda f: "yes" if f["claim"] in f["passage"] else "no",
+    "check_fact": lambda f: "yes" if f"{f['claim']}." in f["passage"] else "no",
     "first_word": lambda f: re.match(r"\w+", f["text"])[0],
     "last_word": lambda f: re.search(r"\w+$", f["text"])[0],
     "longest_word": lambda f: sorted((len(w), w) for w in f["text"].split())[-1][1],

@@ -1,0 +1,120 @@
+"""Runs that are killed, told to stop, or continued on other devices (real processes)."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import kill_and_resume as lab
+import pytest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("resume"))
+
+
+def train(folder: str, name: str, devices: int, *gin: str) -> tuple[str, str]:
+    """Trains to the end; returns the run's directory and what was printed."""
+    model_dir = os.path.join(folder, name)
+    argv = lab.command(model_dir, os.path.join(folder, "prepared"))
+    out = lab.run([*argv, *(f"--gin.{text}" for text in gin)], lab.environment(devices))
+    return model_dir, out
+
+
+@pytest.fixture(scope="module", params=[1, 8])
+def left_alone(folder, request) -> tuple[int, str]:
+    devices = request.param
+    return devices, train(folder, f"alone-{devices}", devices)[0]
+
+
+def test_killed_run_ends_as_if_left_alone(folder, left_alone):
+    devices, alone = left_alone
+    rng = random.Random(devices)
+    found = lab.trial(rng, folder, 40, lab.environment(devices), kills=1)
+    assert found == lab.digest(alone)
+    assert found.startswith("step 40 params ")
+
+
+def test_resumed_on_fewer_devices(folder, left_alone):
+    devices, alone = left_alone
+    if devices != 8:
+        pytest.skip("once is enough")
+    train(folder, "moved", 8, "TRAIN_STEPS=20")
+    moved, said = train(folder, "moved", 4)
+    assert "resuming at step 20" in said and "4 cpu device(s)" in said
+    first, second, difference = lab.digest(alone, moved).splitlines()
+    assert first.split()[-1] == second.split()[-1]
+    assert float(difference.split()[-1]) < 1e-5
+
+
+def test_sigterm_saves_and_exits_0(folder):
+    model_dir = os.path.join(folder, "asked")
+    argv = lab.command(model_dir, os.path.join(folder, "prepared"))
+    argv += ["--gin.TRAIN_STEPS=100000", "--gin.CHECKPOINT_PERIOD=100000"]
+    process = subprocess.Popen(
+        argv, env=lab.environment(1), cwd=lab.ROOT, stdout=subprocess.PIPE, text=True
+    )
+    while lab.last_step(model_dir) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "SIGTERM: saving at step" in said
+    step = int(lab.digest(model_dir).split()[1])
+    assert step >= 3 and f"saving at step {step}" in said
+
+
+def test_two_processes_train_as_one(folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    model_dir = os.path.join(folder, "pair")
+    argv = lab.command(model_dir, os.path.join(folder, "pair-prepared"))
+    argv += ["--gin.TRAIN_STEPS=6", f"--coordinator_address={address}", "--process_count=2"]
+    pair = [
+        subprocess.Popen(
+            [*argv, f"--process_index={index}"],
+            env=lab.environment(1),
+            cwd=lab.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert "on 2 cpu device(s)" in said[0]
+    assert "step 6/6" in said[0] and "step 6/6" not in said[1]
+    single, _ = train(folder, "single", 2, "TRAIN_STEPS=6")
+    first, second, difference = lab.digest(single, model_dir).splitlines()
+    assert first.split()[-1] == second.split()[-1]
+    assert float(difference.split()[-1]) < 1e-5
+
+
+def test_second_run_on_a_locked_directory(folder):
+    model_dir = os.path.join(folder, "shared")
+    argv = lab.command(model_dir, os.path.join(folder, "prepared"))
+    first = subprocess.Popen(
+        [*argv, "--gin.TRAIN_STEPS=100000"],
+        env=lab.environment(1),
+        cwd=lab.ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while lab.last_step(model_dir) < 1 and first.poll() is None:
+            time.sleep(0.01)
+        done = subprocess.run(
+            argv, env=lab.environment(1), cwd=lab.ROOT, capture_output=True, text=True
+        )
+    finally:
+        first.kill()
+        first.wait()
+    assert done.returncode == 2
+    assert f"in use by process {first.pid}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sys.executable

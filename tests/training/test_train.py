@@ -1,0 +1,241 @@
+"""The train loop in one process: what is written, refused, fallen back to."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+
+import pytest
+
+from flan_jax.cli import run
+from flan_jax.errors import CheckpointError, ConfigError, FlanJaxError
+from flan_jax.training import checkpoints
+
+
+def toy(model_dir, prepared_dir, *gin: str) -> int:
+    defaults = ["TRAIN_STEPS=4", "CHECKPOINT_PERIOD=2", f"PREPARED_DIR={prepared_dir}"]
+    overrides = [f"--gin.{text}" for text in [f"MODEL_DIR={model_dir}", *defaults, *gin]]
+    return run(["train", "--gin_file=gin_configs/test/toy.gin", *overrides])
+
+
+def digest_of(capsys, *folders) -> str:
+    capsys.readouterr()
+    run(["digest", *map(str, folders)])
+    return capsys.readouterr().out.strip()
+
+
+@pytest.fixture
+def trained(tmp_path, prepared_dir) -> pathlib.Path:
+    toy(tmp_path / "run", prepared_dir)
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_checkpoints_metrics_and_configuration(trained):
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    for line in lines:
+        assert math.isfinite(line["loss"]) and 0 <= line["accuracy"] <= 1
+    assert {"tokens_per_second", "data_wait_share", "fill", "z_loss"} <= set(lines[-1])
+    assert checkpoints.list_steps(str(trained)) == [4, 2]
+    assert "TRAIN_STEPS = 4" in (trained / "config.gin").read_text()
+    assert any((trained / "tensorboard").iterdir())
+    for step in (2, 4):
+        path = trained / "checkpoints" / str(step)
+        assert (path / checkpoints.MANIFEST).exists() and checkpoints.verify(path) is None
+
+
+def test_loss_falls(tmp_path, prepared_dir):
+    toy(tmp_path / "run", prepared_dir, "TRAIN_STEPS=60", "LEARNING_RATE=0.05", "DROPOUT_RATE=0.0")
+    lines = [
+        json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    ]
+    first = sum(line["loss"] for line in lines[:5]) / 5
+    last = sum(line["loss"] for line in lines[-5:]) / 5
+    assert last < 0.6 * first
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(trained, tmp_path, prepared_dir, capsys):
+    toy(tmp_path / "two", prepared_dir, "TRAIN_STEPS=2")
+    two = digest_of(capsys, tmp_path / "two")
+    toy(tmp_path / "two", prepared_dir)
+    assert "resuming at step 2" in capsys.readouterr().out
+    assert two != digest_of(capsys, trained)
+    assert digest_of(capsys, tmp_path / "two") == digest_of(capsys, trained)
+    assert "max relative difference 0" in digest_of(capsys, trained, tmp_path / "two")
+
+
+def test_data_digest_is_of_the_ids_trained_on(trained, tmp_path, prepared_dir, capsys):
+    toy(tmp_path / "other", prepared_dir, "SEED=1")
+    this, other = digest_of(capsys, trained).split(), digest_of(capsys, tmp_path / "other").split()
+    assert this[:2] == other[:2] == ["step", "4"]
+    assert this[3] != other[3] and this[5] != other[5]
+
+
+def test_nothing_to_do(trained, prepared_dir, capsys):
+    toy(trained, prepared_dir)
+    assert "nothing to do: step 4 of 4" in capsys.readouterr().out
+
+
+def damage(path: pathlib.Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+def largest_file(folder: pathlib.Path) -> pathlib.Path:
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+def test_damaged_newest_checkpoint_falls_back(trained, prepared_dir, capsys, how):
+    expected = digest_of(capsys, trained)
+    damage(largest_file(trained / "checkpoints" / "4" / "params"), how)
+    assert digest_of(capsys, trained).startswith("step 2 ")
+    toy(trained, prepared_dir)
+    said = capsys.readouterr().out
+    assert "is damaged" in said and "resuming at step 2" in said and "set aside" in said
+    assert digest_of(capsys, trained) == expected
+
+
+def test_every_truncated_file_is_noticed(trained):
+    newest = trained / "checkpoints" / "4"
+    for file in [p for p in newest.rglob("*") if p.is_file() and p.stat().st_size > 1]:
+        kept = file.read_bytes()
+        file.write_bytes(kept[: len(kept) // 2])
+        found = checkpoints.find(str(trained), lambda text: None)
+        assert found is not None and found.step == 2, file
+        file.write_bytes(kept)
+
+
+def test_a_checkpoint_without_manifest_is_used(trained, capsys):
+    expected = digest_of(capsys, trained)
+    (trained / "checkpoints" / "4" / checkpoints.MANIFEST).unlink()
+    assert digest_of(capsys, trained) == expected
+
+
+def test_all_damaged_is_refused(trained, prepared_dir):
+    for step in (2, 4):
+        damage(trained / "checkpoints" / str(step) / "run" / "metadata", "truncated")
+    with pytest.raises(CheckpointError, match="none of the checkpoints"):
+        toy(trained, prepared_dir)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("EMB_DIM=32", r"model emb_dim \(16 -> 32\)"),
+        ("VOCABULARY=default", "vocabulary"),
+        ("BATCH_SIZE=4", r"batch_size \(8 -> 4\)"),
+        ("SEED=3", "seed"),
+        ("OPTIMIZER=adamw", r"optimizer \(adafactor -> adamw\)"),
+        ("MIXTURE_OR_TASK_NAME=toy_copy", r"toy_upper \(gone\)"),
+    ],
+)
+def test_other_settings_are_refused_before_a_tensor_is_read(
+    trained, prepared_dir, monkeypatch, override, named
+):
+    def never(*args: object) -> None:
+        raise AssertionError("read a tensor")
+
+    monkeypatch.setattr(checkpoints, "_restore", never)
+    with pytest.raises(CheckpointError, match=named):
+        toy(trained, prepared_dir, "TRAIN_STEPS=6", override)
+
+
+def test_changed_template_is_refused_and_named(trained, prepared_dir, monkeypatch):
+    import seqio
+
+    from flan_jax.instructions import cards
+
+    def forget() -> None:
+        seqio.MixtureRegistry.remove("toy_train")
+        for name in ("toy_copy", "toy_upper"):
+            seqio.TaskRegistry.remove(name)
+            cards.remove_card(name)
+        sys.modules.pop("toy_tasks")
+
+    forget()
+    monkeypatch.setenv("TOY_VERB", "Repeat")
+    try:
+        with pytest.raises(CheckpointError, match="templates or data of task toy_copy") as error:
+            toy(trained, prepared_dir, "TRAIN_STEPS=6")
+        assert "toy_upper" not in str(error.value)
+    finally:
+        forget()
+
+
+def test_a_locked_directory_is_refused(trained, prepared_dir):
+    from flan_jax.training.lock import lock_directory
+
+    with (
+        lock_directory(str(trained)),
+        pytest.raises(CheckpointError, match=f"in use by process {os.getpid()}"),
+    ):
+        toy(trained, prepared_dir, "TRAIN_STEPS=6")
+    toy(trained, prepared_dir)
+
+
+def test_nan_stops_and_names_the_window(tmp_path, prepared_dir):
+    with pytest.raises(FlanJaxError, match=r"loss became (nan|inf) in steps \d+ to \d+"):
+        toy(tmp_path / "run", prepared_dir, "LEARNING_RATE=1e30", "LOG_PERIOD=3", "TRAIN_STEPS=9")
+    for step in checkpoints.list_steps(str(tmp_path / "run")):
+        assert step < 9
+
+
+def test_initial_checkpoint_gives_weights_only(trained, tmp_path, prepared_dir, capsys):
+    toy(
+        tmp_path / "next",
+        prepared_dir,
+        f"INITIAL_CHECKPOINT_PATH={trained}",
+        "TRAIN_STEPS=1",
+        "LEARNING_RATE=1e-9",
+    )
+    said = capsys.readouterr().out
+    assert "with the weights of" in said
+    difference = digest_of(capsys, trained, tmp_path / "next").splitlines()[-1]
+    assert float(difference.split()[-1]) < 1e-6
+
+
+def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path, prepared_dir):
+    with pytest.raises(CheckpointError, match="has shape"):
+        toy(
+            tmp_path / "next", prepared_dir, f"INITIAL_CHECKPOINT_PATH={trained}", "MLP_DIM=8"
+        )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("TRAIN_STEPS=0", "train_steps must be"),
+        ("OPTIMIZER=adamv", "did you mean 'adamw'"),
+        ("MIXTURE_OR_TASK_NAME=toy_trian", "did you mean 'toy_train'"),
+        ("MIXTURE_OR_TASK_MODULE=toy_task", "no task module 'toy_task'"),
+        ("MODEL=t5_1_1/tinny", "did you mean 't5_1_1/tiny'"),
+        ("TASK_FEATURE_LENGTHS={'inputs': 8}", "needs 'inputs' and 'targets'"),
+        ("VOCABULARY=nowhere.model", "does not exist"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(tmp_path, prepared_dir, override, message):
+    with pytest.raises(FlanJaxError, match=message):
+        toy(tmp_path / "run", prepared_dir, override)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_batch_that_devices_cannot_share(monkeypatch):
+    import types
+
+    from flan_jax.training import mesh
+
+    eight = types.SimpleNamespace(shape={"data": 8, "fsdp": 1, "tensor": 1})
+    mesh.check_batch_size(16, eight)
+    with pytest.raises(ConfigError, match="not divisible by 8 devices; 8 or 16 would do"):
+        mesh.check_batch_size(12, eight)
+
+
+def test_digest_of_nothing(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        run(["digest", str(tmp_path)])
