@@ -55,11 +55,22 @@ def split_gin_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
         argument = waiting.pop(0)
         if not argument.startswith("--gin."):
             rest.append(argument)
-        elif "=" in argument or not waiting:
+        elif "=" in argument or not waiting or waiting[0].startswith("--"):
             overrides.append(argument.removeprefix("--gin."))
         else:
             overrides.append(f"{argument.removeprefix('--gin.')}={waiting.pop(0)}")
     return rest, overrides
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Returns the options of a parser and of its subparsers."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found += _options(below)
+    return found
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,8 +80,7 @@ class _Parser(argparse.ArgumentParser):
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
             option = message.removeprefix(prefix).split()[0].split("=")[0]
-            known = [name for action in self._actions for name in action.option_strings]
-            message += did_you_mean(option, known)
+            message += did_you_mean(option, _options(self))
         super().error(message)
 
 

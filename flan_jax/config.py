@@ -23,8 +23,15 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("flan_jax", "t5x")
 # Macros whose command-line value is always a string, whatever it looks like to gin.
 PATH_MACROS = frozenset(
-    "MODEL_DIR INITIAL_CHECKPOINT_PATH PREPARED_DIR SUPER_NI_DIR VOCABULARY MODEL "
-    "MIXTURE_OR_TASK_NAME".split()
+    [
+        "MODEL_DIR",
+        "INITIAL_CHECKPOINT_PATH",
+        "PREPARED_DIR",
+        "SUPER_NI_DIR",
+        "VOCABULARY",
+        "MODEL",
+        "MIXTURE_OR_TASK_NAME",
+    ]
 )
 _INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)
 _REFERENCE = re.compile(r"%([A-Za-z_]\w*)")
@@ -68,14 +75,21 @@ def read_gin_file(name: str, _seen: tuple[Path, ...] = ()) -> str:
     return _INCLUDE.sub(inline, path.read_text())
 
 
+class Reference(str):
+    """A reference to a configurable (`@f()`) or macro (`%NAME`), as it is written in gin."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class _Symbols:
     """Reads references and macros as what they are written as; nothing is resolved."""
 
-    def configurable_reference(self, name: str, evaluate: bool) -> str:
-        return f"@{name}" + "()" * evaluate
+    def configurable_reference(self, name: str, evaluate: bool) -> Reference:
+        return Reference(f"@{name}" + "()" * evaluate)
 
-    def macro(self, name: str) -> str:
-        return f"%{name}"
+    def macro(self, name: str) -> Reference:
+        return Reference(f"%{name}")
 
 
 def _statements(part: Part) -> Iterator[Any]:
@@ -100,7 +114,7 @@ def _first_line(error: Exception) -> str:
 
 
 def macros(parts: Iterable[Part]) -> dict[str, Any]:
-    """Returns the value each macro ends with; references stay strings (`%NAME`, `@f()`)."""
+    """Returns the value each macro ends with; references stay what they are, see `Reference`."""
     values: dict[str, Any] = {}
     for part in parts:
         for statement in _statements(part):
@@ -109,27 +123,54 @@ def macros(parts: Iterable[Part]) -> dict[str, Any]:
     return values
 
 
+def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns macros with references to other macros of `values` replaced by their values.
+
+    Raises:
+        ConfigError: a macro refers to itself.
+    """
+
+    def resolve(value: Any, seen: tuple[str, ...]) -> Any:
+        if isinstance(value, Reference) and value[1:] in values and value[0] == "%":
+            if value[1:] in seen:
+                raise ConfigError(f"macro {value[1:]} refers to itself")
+            return resolve(values[value[1:]], (*seen, value[1:]))
+        if isinstance(value, dict):
+            return {key: resolve(item, seen) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(resolve(item, seen) for item in value)
+        return value
+
+    return {name: resolve(value, (name,)) for name, value in values.items()}
+
+
 def parse_override(argument: str) -> tuple[str, str]:
     """Splits `NAME=value` and returns the name and the value as gin text.
 
-    A value that gin cannot parse is a string, and so is any value of a path-like macro; quotes
-    around a string may be given or left out.
+    A value that gin cannot parse is a string, and so is any value of a path-like macro but None;
+    quotes around a string may be given or left out.
 
     Raises:
-        ConfigError: there is no `=`, or no name before it.
+        ConfigError: there is no `=`, no name before it, or the value is a misspelt constant.
     """
     name, equals, raw = argument.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--gin.{argument}: expected --gin.NAME=value")
     name, raw = name.strip(), raw.strip()
     value = _parse_value(raw)
-    is_string = value is _UNPARSABLE or (name in PATH_MACROS and not isinstance(value, str))
-    if name in PATH_MACROS and raw == "None":
-        is_string = False
-    return name, repr(raw) if is_string else raw
+    if name in PATH_MACROS:
+        quoted = raw[:1] in ("'", '"') and isinstance(value, str)
+        return name, raw if quoted or raw == "None" else repr(raw)
+    if value is not _UNPARSABLE:
+        return name, raw
+    if raw.lower() in _CONSTANTS:  # as a string, `false` would be true
+        meant = _CONSTANTS[raw.lower()]
+        raise ConfigError(f"--gin.{argument}: gin knows no {raw}; did you mean {meant}?")
+    return name, repr(raw)
 
 
 _UNPARSABLE = object()
+_CONSTANTS = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
 
 def _parse_value(raw: str) -> Any:
@@ -141,10 +182,11 @@ def _parse_value(raw: str) -> Any:
     try:
         parser = config_parser.ConfigParser(raw, _Symbols())
         value = parser.parse_value()
-        kind = parser._current_token.type
+        rest = {parser._current_token.type, *(token.type for token in parser._token_generator)}
     except Exception:
         return _UNPARSABLE
-    return value if kind in (tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.NL) else _UNPARSABLE
+    ends = rest <= {tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER}
+    return value if ends else _UNPARSABLE
 
 
 def _override_part(overrides: Sequence[str]) -> Part:
@@ -153,9 +195,7 @@ def _override_part(overrides: Sequence[str]) -> Part:
     return Part("the command line", text)
 
 
-def _check_names(
-    base: Sequence[Part], experiments: Sequence[Part], overrides: Part | None
-) -> None:
+def _check_names(base: Sequence[Part], experiments: Sequence[Part], overrides: Part | None) -> None:
     """Refuses a macro that nobody reads: a misspelt one would be ignored by gin."""
     everything = [*base, *experiments]
     known = set(macros(base))
@@ -171,6 +211,44 @@ def _check_names(
     for name in macros([overrides]):
         if name not in known:
             raise ConfigError(f"--gin.{name}: unknown macro{did_you_mean(name, known)}")
+
+
+def _check_references(parts: Sequence[Part], lenient: Part | None) -> None:
+    """Refuses a reference to a macro that nothing sets, in any binding that is not overridden.
+
+    Args:
+        parts: all parts, in order.
+        lenient: a part whose bindings need not all be complete.
+
+    Raises:
+        ConfigError: names the origin, the macro and the nearest one.
+    """
+    known = macros(parts)
+    bindings = {}
+    for part in parts:
+        for statement in _statements(part):
+            if hasattr(statement, "value"):
+                key = (statement.scope, statement.selector, statement.arg_name)
+                bindings[key] = (part, statement.value)
+    for part, value in bindings.values():
+        for name in [] if part is lenient else _macros_in(value):
+            # Names with a dot are constants, which gin resolves itself.
+            if name not in known and "." not in name:
+                hint = did_you_mean(name, known)
+                if name == "MODEL_CONFIG":
+                    hint = ", as MODEL does: --gin.MODEL=t5_1_1/small"
+                raise ConfigError(f"{part.origin}: nothing sets macro {name}{hint}")
+
+
+def _macros_in(value: Any) -> Iterator[str]:
+    """Yields the macros that a value refers to."""
+    if isinstance(value, Reference) and value[0] == "%":
+        yield value[1:]
+    elif isinstance(value, dict):
+        yield from _macros_in([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _macros_in(item)
 
 
 def check_overrides(parts: Sequence[Part], text: str) -> None:
@@ -200,7 +278,8 @@ def compose_parts(
             overridden by experiments.
 
     Raises:
-        ConfigError: a file is missing, is not gin, or sets a macro that nobody reads.
+        ConfigError: a file is missing, is not gin, sets a macro that nobody reads, or refers to
+            one that nobody sets.
     """
     if engine not in ENGINES:
         raise ConfigError(f"no engine {engine!r}{did_you_mean(engine, ENGINES)}")
@@ -225,7 +304,10 @@ def compose_parts(
     _check_names([*base, *([inherited] if inherited else [])], experiment_parts, override_part)
     if inherited:
         base.append(inherited)
-    return [*base, *experiment_parts, *([override_part] if overrides else [])]
+    parts = [*base, *experiment_parts, *([override_part] if overrides else [])]
+    # Preparing needs no model, so what a model sets may be missing there.
+    _check_references(parts, run_part if run == "prepare" else None)
+    return parts
 
 
 def _model_part(model: str) -> Part:
@@ -240,9 +322,7 @@ def _model_part(model: str) -> Part:
     return Part(name, read_gin_file(name))
 
 
-def compose(
-    experiment: str, engine: str, run: str = "train", overrides: Sequence[str] = ()
-) -> str:
+def compose(experiment: str, engine: str, run: str = "train", overrides: Sequence[str] = ()) -> str:
     """Returns one complete gin file, each part under a comment that names its origin.
 
     Import statements of all parts come first, as gin demands.
@@ -266,11 +346,13 @@ def macros_text(parts: Sequence[Part]) -> str:
     """Returns gin text that sets every macro to the value it ends with."""
     lines = []
     for name, value in sorted(macros(parts).items()):
-        reference = isinstance(value, str) and value[:1] in ("%", "@")
-        if value == "%gin.REQUIRED":
-            continue
-        lines.append(f"{name} = {value if reference else repr(value)}\n")
+        if not _is_required(value):
+            lines.append(f"{name} = {value!r}\n")
     return "".join(lines)
+
+
+def _is_required(value: Any) -> bool:
+    return isinstance(value, Reference) and value == "%gin.REQUIRED"
 
 
 def parse(parts: Sequence[Part]) -> None:
@@ -280,7 +362,7 @@ def parse(parts: Sequence[Part]) -> None:
 
     Raises:
         ConfigError: an unknown configurable or parameter, with the nearest one the run file
-            binds; a required macro that nothing sets.
+            binds; an import that fails; a required macro that nothing sets.
     """
     import gin
 
@@ -289,12 +371,13 @@ def parse(parts: Sequence[Part]) -> None:
     for part in parts:
         try:
             gin.parse_config(part.text)
-        except (ValueError, SyntaxError, KeyError) as error:
+        except (ValueError, SyntaxError, KeyError, ModuleNotFoundError) as error:
             message = _first_line(error)
-            quoted = re.search(r"(?:matching|named) '([\w.]+)'", message)
-            hint = did_you_mean(quoted[1], known) if quoted else ""
+            quoted = re.search(r"(?:matching|named|reference) '@?([\w.]+)(?:\(\))?'", message)
+            near = [name for name in known if quoted and name != quoted[1]]
+            hint = did_you_mean(quoted[1], near) if quoted else ""
             raise ConfigError(f"{part.origin}: {message}{hint}") from None
-    missing = [name for name, value in macros(parts).items() if value == "%gin.REQUIRED"]
+    missing = [name for name, value in macros(parts).items() if _is_required(value)]
     if missing:
         arguments = " ".join(f"--gin.{name}=..." for name in missing)
         raise ConfigError(f"required: {', '.join(missing)}; set in the gin file or by {arguments}")
@@ -306,6 +389,8 @@ def _bindings(parts: Sequence[Part]) -> list[str]:
         for statement in _statements(part):
             if getattr(statement, "arg_name", ""):
                 names.update((statement.selector, statement.arg_name))
+                if isinstance(statement.value, Reference) and statement.value[0] == "@":
+                    names.add(statement.value[1:].removesuffix("()"))
     return sorted(names)
 
 

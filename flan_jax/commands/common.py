@@ -46,9 +46,7 @@ def start_distributed(args: argparse.Namespace) -> None:
     if all(value is None for value in given):
         return
     if any(value is None for value in given):
-        raise ConfigError(
-            "--coordinator_address, --process_count and --process_index go together"
-        )
+        raise ConfigError("--coordinator_address, --process_count and --process_index go together")
     import jax
 
     jax.distributed.initialize(*given)
@@ -66,16 +64,15 @@ def import_tensorflow() -> None:
     try:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
+
+        tf.config.set_visible_devices([], "GPU")
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-    tf.config.set_visible_devices([], "GPU")
 
 
-def configure(
-    parts: Sequence[config.Part], configurables: Sequence[str] = ()
-) -> dict[str, Any]:
+def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -> dict[str, Any]:
     """Parses a composed configuration and imports what it names.
 
     Args:
@@ -89,7 +86,7 @@ def configure(
         FlanJaxError: see `config.parse` and `config.import_modules`.
     """
     import_tensorflow()
-    values = config.macros(parts)
+    values = config.resolved(config.macros(parts))
     for name in SETTINGS:
         if values.get(name):
             os.environ[name] = str(values[name])

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         if value is not None:
             overrides.append(f"{macro}={value}")
     parts = config.compose_parts(args.gin_file, "flan_jax", "prepare", overrides)
-    values = common.configure(parts, ["flan_jax.data.prepare"])
+    # Training's own bindings ride along with the macros.
+    values = common.configure(parts, ["flan_jax.training.train"])
     config.import_modules(args.module)
 
     from flan_jax import settings

@@ -1,7 +1,7 @@
 """List tasks, or show what a model sees of one.
 
-    flan-jax tasks list --module=tasks.minilab [--json]
-    flan-jax tasks show minilab_first_word -n 3
+flan-jax tasks list --module=tasks.minilab [--json]
+flan-jax tasks show minilab_first_word -n 3
 """
 
 import argparse

@@ -45,9 +45,11 @@ class LoadedBatch:
 
 
 def trim(tokens: np.ndarray, length: int, eos_id: int) -> np.ndarray:
-    """Returns at most `length` tokens; a cut sequence still ends in EOS, as SeqIO's does."""
+    """Returns at most `length` tokens; one that ends in EOS still does when cut, as SeqIO's."""
     if len(tokens) <= length:
         return tokens
+    if tokens[-1] != eos_id:
+        return tokens[:length]
     return np.append(tokens[: length - 1], np.int32(eos_id))
 
 
@@ -84,9 +86,7 @@ def encoder_decoder_rows(
             inputs = trim(example.inputs, inputs_length, layout.eos_id)
             targets = trim(example.targets, targets_length, layout.eos_id)
             encoder.append(row, segment, tokens=inputs)
-            decoder.append(
-                row, segment, tokens=targets, inputs=shift_right(targets, layout.pad_id)
-            )
+            decoder.append(row, segment, tokens=targets, inputs=shift_right(targets, layout.pad_id))
     batch = {
         "encoder_input_tokens": encoder["tokens"],
         "decoder_input_tokens": decoder["inputs"],
@@ -107,7 +107,9 @@ class _Rows:
     """Rows that are filled from the left, several arrays in step."""
 
     def __init__(self, rows: int, length: int, pad_id: int, names: Sequence[str]):
-        self._arrays = {name: np.zeros((rows, length), np.int32) for name in names}
+        self._arrays: dict[str, np.ndarray] = {
+            name: np.zeros((rows, length), np.int32) for name in names
+        }
         for name in ("tokens", "inputs"):
             if name in self._arrays:
                 self._arrays[name] += pad_id
@@ -143,7 +145,12 @@ class BatchSource:
         layout: special tokens.
         steps: number of batches.
         rows: this host's rows of each batch; all where None.
+
+        Raises:
+            ValueError: tables and units are of different tasks.
         """
+        if [table.name for table in plan.tables] != [unit[0].spec.task for unit in units]:
+            raise ValueError("the units are not those of the plan's tables, in their order")
         self._plan = plan
         self._units = units
         self._layout = layout
@@ -157,7 +164,7 @@ class BatchSource:
         config = self._plan.config
         placed = self._plan.batch(step)
         low, high, _ = self._rows.indices(config.batch_size)
-        first, last = np.searchsorted(placed.row, [low, high])
+        first, last = (int(np.searchsorted(placed.row, row)) for row in (low, high))
         mine = placed.take(slice(first, last))
         rows: list[list[Example]] = [[] for _ in range(high - low)]
         for row, example in zip(mine.row, self._read(mine), strict=True):

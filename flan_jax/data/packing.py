@@ -30,9 +30,9 @@ def first_fit_decreasing(sizes_Nx2: np.ndarray, capacity_2: tuple[int, int]) -> 
     if n and (sizes > capacity).any():
         raise ValueError("an example is larger than a row; truncate lengths first")
     order = np.argsort(-(sizes / capacity).max(axis=1), kind="stable") if n else []
-    room_inputs = np.zeros(n, np.int64)
-    room_targets = np.zeros(n, np.int64)
-    row_of = np.empty(n, np.int64)
+    room_inputs: np.ndarray = np.zeros(n, np.int64)
+    room_targets: np.ndarray = np.zeros(n, np.int64)
+    row_of: np.ndarray = np.empty(n, np.int64)
     rows = 0
     # No example left to place fits a row with less room than the smallest one: rows before
     # `first` are full and need not be looked at again.

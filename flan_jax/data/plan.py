@@ -12,10 +12,12 @@ any number of hosts. Randomness is Philox counters, sorted, whose values NumPy g
 to change.
 """
 
+import bisect
 import dataclasses
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,8 +76,11 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         for field in ("inputs_length", "targets_length", "batch_size", "window"):
-            if getattr(self, field) < 1:
-                raise DataError(f"{field} must be at least 1, got {getattr(self, field)}")
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise DataError(f"{field} must be a whole number above 0, got {value!r}")
+        if not isinstance(self.packing, bool):
+            raise DataError(f"packing must be True or False, got {self.packing!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,16 +149,14 @@ def stable_permutation(n: int, *key: Any) -> np.ndarray:
 class Plan:
     """batch(step) of a mixture."""
 
-    def __init__(
-        self, tables: Sequence[TaskTable], rates: Mapping[str, float], config: PlanConfig
-    ):
+    def __init__(self, tables: Sequence[TaskTable], rates: Mapping[str, float], config: PlanConfig):
         """Args:
         tables: the member tasks.
         rates: mixing rate by task name.
         config: see `PlanConfig`.
 
         Raises:
-            DataError: no tables, or a rate that is not positive.
+            DataError: no tables, a task without examples, or a rate that is not positive.
         """
         if not tables:
             raise DataError("a plan needs at least one task")
@@ -163,13 +166,18 @@ class Plan:
         for table, rate in zip(self.tables, self._rates, strict=True):
             if not rate > 0 or not np.isfinite(rate):
                 raise DataError(f"task {table.name!r} has mixing rate {rate}")
+            if not table.count:
+                raise DataError(f"task {table.name!r} has no examples")
         counts = np.array([table.count for table in self.tables])
-        # Examples-proportional rates, capped or not, are counts of examples; rates that are all
-        # 1 are uniform, and any others are weights.
-        are_counts = (self._rates >= 1).all() and (self._rates <= counts).all()
-        are_counts = are_counts and (self._rates != 1).any()
+        # Examples-proportional rates, capped or not, are counts of examples. Any others are
+        # weights, also whole ones such as 1 and 2, and rates that are all 1.
+        are_counts = (self._rates == np.minimum(counts, self._rates.max())).all()
+        are_counts = are_counts and (self._rates == counts).any() and (self._rates != 1).any()
         scale = 1.0 if are_counts else counts.sum() / self._rates.sum()
         self._draws_per_epoch = self._rates * scale
+        # Both grow as steps are asked for, by whatever thread asks.
+        self._lock = threading.RLock()
+        self._epochs: dict[int, Placement] = {}
         self._rows_before = [0]
 
     @functools.cached_property
@@ -216,16 +224,24 @@ class Plan:
         )
 
     def _lengths(self, placement: Placement) -> np.ndarray:
-        lengths = np.empty((len(placement), 2), np.int64)
+        lengths: np.ndarray = np.empty((len(placement), 2), np.int64)
         for task in np.unique(placement.task):
             here = placement.task == task
             table = self.tables[task].lengths_RxNx2
             lengths[here] = table[placement.rendering[here], placement.example[here]]
         return lengths
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  (a plan lives as long as its run)
     def epoch(self, epoch: int) -> Placement:
         """Returns all examples of an epoch, placed in rows numbered from 0."""
+        with self._lock:
+            if epoch not in self._epochs:
+                placement = self._place(epoch)
+                while len(self._epochs) > 1:  # a batch reaches from one epoch into the next
+                    del self._epochs[next(iter(self._epochs))]
+                self._epochs[epoch] = placement
+            return self._epochs[epoch]
+
+    def _place(self, epoch: int) -> Placement:
         start, counts = self._draws(epoch)
         draws = [
             self._task_draws(task, int(start[task]), int(counts[task]))
@@ -261,18 +277,19 @@ class Plan:
 
     def rows_before(self, epoch: int) -> int:
         """Returns the number of rows in all epochs before `epoch`."""
-        while len(self._rows_before) <= epoch:
-            placed = self.epoch(len(self._rows_before) - 1)
-            count = int(placed.row[-1]) + 1 if len(placed) else 0
-            self._rows_before.append(self._rows_before[-1] + count)
-        return self._rows_before[epoch]
+        with self._lock:
+            while len(self._rows_before) <= epoch:
+                placed = self.epoch(len(self._rows_before) - 1)
+                self._rows_before.append(self._rows_before[-1] + int(placed.row[-1]) + 1)
+            return self._rows_before[epoch]
 
     def epoch_of(self, step: int) -> int:
         """Returns the epoch that the first row of batch `step` belongs to."""
-        row, epoch = step * self.config.batch_size, 0
-        while self.rows_before(epoch + 1) <= row:
-            epoch += 1
-        return epoch
+        row = step * self.config.batch_size
+        with self._lock:
+            while self._rows_before[-1] <= row:
+                self.rows_before(len(self._rows_before))
+            return bisect.bisect_right(self._rows_before, row) - 1
 
     def batch(self, step: int) -> Placement:
         """Returns the examples of batch `step`, placed in rows 0 .. batch_size - 1."""
@@ -282,7 +299,9 @@ class Plan:
         while self.rows_before(epoch) < end:
             base = self.rows_before(epoch)
             placed = self.epoch(epoch)
-            low, high = np.searchsorted(placed.row, [begin - base, end - base])
+            low, high = (
+                int(np.searchsorted(placed.row, row)) for row in (begin - base, end - base)
+            )
             piece = placed.take(slice(low, high))
             pieces.append(dataclasses.replace(piece, row=piece.row + base - begin))
             epoch += 1

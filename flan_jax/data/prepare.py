@@ -39,6 +39,10 @@ class Renderings:
     count: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.count, int) or self.count < 1:
+            raise DataError(f"renderings must be a whole number above 0, got {self.count!r}")
+
     def keys(self) -> list[RenderingKey]:
         """The key of each rendering."""
         return [RenderingKey(self.seed, number) for number in range(self.count)]
@@ -112,14 +116,17 @@ def task_examples(spec: UnitSpec) -> Iterator[Example]:
     while True:
         try:
             raw = next(iterator)
+            example = _to_example(raw, f"{spec.split}/{position}")
         except StopIteration:
             return
+        except DataError as error:
+            raise DataError(f"task {spec.task!r}, split {spec.split!r}: {error}") from None
         except Exception as error:
             # What TensorFlow raises holds the pipeline alive, which then never ends at exit.
             message = _innermost(error)
             del iterator, dataset
             raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from None
-        yield _to_example(raw, f"{spec.split}/{position}")
+        yield example
         position += 1
 
 
@@ -131,13 +138,24 @@ def _innermost(error: Exception) -> str:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Texts of a column that holds one or several."""
+    return tuple(_text(item) for item in np.ravel(np.asarray(value, object)))
 
 
 def _to_example(raw: dict[str, Any], default_id: str) -> Example:
-    """Takes what travels with an example; a task from elsewhere may lack most of it."""
+    """Takes what travels with an example; a task from elsewhere may lack most of it.
+
+    Raises:
+        DataError: it has no inputs or targets.
+    """
+    for feature in ("inputs", "targets"):
+        if feature not in raw:
+            raise DataError(f"examples have no feature {feature!r}; there are {sorted(raw)}")
     target = _text(raw.get("targets_pretokenized", ""))
-    references = [_text(text) for text in raw.get("references", ())]
     return Example(
         id=_text(raw["id"]) if "id" in raw else default_id,
         template=_text(raw.get("template", "")),
@@ -145,8 +163,8 @@ def _to_example(raw: dict[str, Any], default_id: str) -> Example:
         targets=np.asarray(raw["targets"], np.int32),
         prompt=_text(raw.get("inputs_pretokenized", "")),
         target=target,
-        options=tuple(_text(text) for text in raw.get("options", ())),
-        references=tuple(references or [target]),
+        options=_texts(raw.get("options", ())),
+        references=_texts(raw.get("references", ())) or (target,),
     )
 
 
@@ -193,6 +211,8 @@ def prepare(
     """
     root = root or settings.cache_root()
     specs = unit_specs(name, split, renderings)
+    if left_out := {task.name for task in mixtures.member_tasks(name)} - {s.task for s in specs}:
+        report(f"left out, for want of split {split!r}: {', '.join(sorted(left_out))}")
     todo = []
     for spec in specs:
         if why := problem(spec, root):
@@ -249,9 +269,17 @@ def _prepare_all(
                 running = {
                     pool.submit(_prepare_in_child, spec, root, modules): spec for spec in todo
                 }
-                for future in concurrent.futures.as_completed(running):
-                    written += future.result()
-                    advance(_count(running[future]))
+                try:
+                    for future in concurrent.futures.as_completed(running):
+                        written += future.result()
+                        advance(_count(running[future]))
+                except concurrent.futures.BrokenExecutor:
+                    raise DataError(
+                        "a process that prepared data was killed, perhaps for want of memory; "
+                        "what is finished is kept, and fewer --workers need less"
+                    ) from None
+                finally:  # an error is told at once, not after all other tasks
+                    pool.shutdown(wait=False, cancel_futures=True)
     report(f"prepared {written:,} examples")
 
 
@@ -259,7 +287,8 @@ class _progress:
     """A progress bar on a terminal, nothing elsewhere."""
 
     def __init__(self, total: int, what: str):
-        self._total, self._what, self._bar = total, what, None
+        self._total, self._what = total, what
+        self._bar: Any = None
 
     def __enter__(self) -> Callable[[int], None]:
         if not sys.stderr.isatty():

@@ -13,6 +13,7 @@ A unit is written beside its place and renamed into it, `index.json` being the l
 written, so a folder without a valid index is one that was never finished.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -127,7 +128,7 @@ def write_unit(spec: UnitSpec, root: str, examples: Iterable[Example]) -> int:
     try:
         table = _write_records(scratch / RECORDS, examples, spec)
         with (scratch / TABLE).open("wb") as file:
-            np.savez(file, **table)
+            np.savez(file, **table)  # type: ignore[arg-type]
         files = {name: _describe_file(scratch / name) for name in (RECORDS, TABLE)}
         count = len(table["crc32"])
         index = {
@@ -164,7 +165,7 @@ def _write_records(
     if not ids:
         raise DataError(f"task {spec.task!r}, split {spec.split!r}: no examples")
     if len(set(ids)) != len(ids):
-        repeated = next(i for i in ids if ids.count(i) > 1).decode()
+        repeated = collections.Counter(ids).most_common(1)[0][0].decode()
         raise DataError(f"task {spec.task!r}, split {spec.split!r}: id {repeated!r} repeats")
     return {
         "lengths": np.array(lengths, np.int32),

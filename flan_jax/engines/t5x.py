@@ -50,6 +50,23 @@ def only_if(condition: Any, value: T) -> T | None:
     return value if condition else None
 
 
+def end_on_error(config: T) -> T:
+    """Returns `config`, and sees to it that from now on an error ends the process.
+
+    The traceback of an error keeps T5X's input pipeline alive into the interpreter's exit, where
+    tf.data waits, often forever, for the Python functions of our tasks.
+    """
+
+    def print_and_end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        sys.__excepthook__(kind, error, trace)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    sys.excepthook = print_and_end
+    return config
+
+
 def restore_path(path: str | None) -> str | list[str]:
     """Returns the path of the checkpoint to start from, or T5X's way of saying: none."""
     return path or []

@@ -66,9 +66,7 @@ def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
         "vocabulary": VOCABULARY.fingerprint,
     }
     if changes := identity.differences({key: then.get(key) for key in now}, now):
-        raise CheckpointError(
-            f"{found.path} does not fit this configuration: {'; '.join(changes)}"
-        )
+        raise CheckpointError(f"{found.path} does not fit this configuration: {'; '.join(changes)}")
 
 
 def load_params(found: checkpoints.Found | None, model: Model, mesh: Any, seed: int) -> Params:

@@ -85,13 +85,11 @@ class Generator:
 
     @functools.cached_property
     def _decode(self) -> Callable[[Params, jax.Array], jax.Array]:
-        special = dict(eos_id=VOCABULARY.eos_id, pad_id=VOCABULARY.pad_id)
+        special = {"eos_id": VOCABULARY.eos_id, "pad_id": VOCABULARY.pad_id}
 
         def decode(params: Params, tokens: jax.Array) -> jax.Array:
             model = self.model.bind(params)
-            return decoding.greedy_decode(
-                model, tokens, max_length=self.targets_length, **special
-            )
+            return decoding.greedy_decode(model, tokens, max_length=self.targets_length, **special)
 
         return jax.jit(decode)
 
@@ -105,7 +103,7 @@ class Generator:
         """Returns the answers to at most `batch_size` prompts."""
         rows = [trim(e.inputs, self.inputs_length, VOCABULARY.eos_id) for e in examples]
         length = bucket_length(max(map(len, rows)), self.inputs_length)
-        tokens = np.full((self.batch_size, length), VOCABULARY.pad_id, np.int32)
+        tokens: np.ndarray = np.full((self.batch_size, length), VOCABULARY.pad_id, np.int32)
         for row, inputs in enumerate(rows):
             tokens[row, : len(inputs)] = inputs
         placed = jax.device_put(tokens, self.sharding) if self.sharding else tokens

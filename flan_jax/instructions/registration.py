@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import seqio
 import tensorflow as tf
 
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions import cards
+from flan_jax.instructions import cards, pipelines
+from flan_jax.instructions.pipelines import Row
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.templates import Template, check_templates
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -24,7 +24,6 @@ from flan_jax.instructions.vocabulary import VOCABULARY
 # Bump by hand whenever the code below, or a renderer, changes what it makes of the same inputs.
 RENDERING_FORMAT = 1
 
-Row = dict[str, Any]
 # Columns of a rendered example and their ranks.
 RENDERED_RANKS = {
     "inputs": 0, "targets": 0, "id": 0, "template": 0, "options": 1, "references": 1,
@@ -95,53 +94,16 @@ def rows_source(
         fields: the kind of each field: "string" or "strings" (a list of any length).
         counts: number of rows by split.
     """
-    ranks = {name: {"string": 0, "strings": 1}[kind] for name, kind in fields.items()}
-    ranks = {"id": 0, **ranks}
+    ranks = {"id": 0, **{name: {"string": 0, "strings": 1}[fields[name]] for name in fields}}
 
     def dataset_fn(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
         del shuffle_files, seed  # the order of rows is the source's own
-        table = rows(split)
-
-        def read(position: np.int64) -> list[Any]:
-            row = table[int(position)]
-            return [_encode(row[name]) for name in ranks]
-
-        def map_fn(position: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {**_string_call(read, [position], ranks), "split": tf.constant(split)}
-
-        return tf.data.Dataset.range(counts[split]).map(map_fn)
+        dataset = pipelines.rows_dataset(rows(split), ranks, counts[split])
+        return dataset.map(lambda row: {**row, "split": tf.constant(split)})
 
     return seqio.FunctionDataSource(
         dataset_fn, splits=tuple(counts), num_input_examples=dict(counts)
     )
-
-
-def _encode(value: str | Sequence[str]) -> bytes | np.ndarray:
-    """str -> bytes, list of str -> object array of bytes, as numpy_function returns them."""
-    if isinstance(value, str):
-        return value.encode("utf-8")
-    return np.array([item.encode("utf-8") for item in value], dtype=object)
-
-
-def _string_call(
-    function: Callable[..., Any], args: Sequence[tf.Tensor], ranks: Mapping[str, int]
-) -> dict[str, tf.Tensor]:
-    """Calls Python for named string tensors of rank 0 or 1."""
-    tensors = tf.numpy_function(function, args, [tf.string] * len(ranks), stateful=False)
-    for tensor, rank in zip(tensors, ranks.values(), strict=True):
-        tensor.set_shape([None] * rank)
-    return dict(zip(ranks, tensors, strict=True))
-
-
-def _to_python(value: Any) -> Any:
-    """bytes -> str and arrays -> lists or scalars."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    if hasattr(value, "tolist"):
-        return _to_python(value.tolist())
-    if isinstance(value, list):
-        return [_to_python(item) for item in value]
-    return value
 
 
 def render_preprocessor(task: str, render: RenderFn) -> Callable[..., tf.data.Dataset]:
@@ -153,19 +115,19 @@ def render_preprocessor(task: str, render: RenderFn) -> Callable[..., tf.data.Da
 
     def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
         key = current_rendering()
-        structure = dataset.element_spec
 
-        def call(*flat: Any) -> list[Any]:
-            example = tf.nest.pack_sequence_as(structure, [_to_python(x) for x in flat])
+        def call(example: Row) -> Row:
             out = render(example, Draws(key, task, example["id"]))
-            references = out.references or [out.targets]
-            columns = (out.inputs, out.targets, example["id"], out.template)
-            return [_encode(value) for value in (*columns, out.options, references)]
+            return {
+                "inputs": out.inputs,
+                "targets": out.targets,
+                "id": example["id"],
+                "template": out.template,
+                "options": out.options,
+                "references": out.references or [out.targets],
+            }
 
-        def map_fn(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return _string_call(call, tf.nest.flatten(example), RENDERED_RANKS)
-
-        return dataset.map(map_fn, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return pipelines.map_rows(dataset, call, RENDERED_RANKS)
 
     return preprocess
 
@@ -173,7 +135,7 @@ def render_preprocessor(task: str, render: RenderFn) -> Callable[..., tf.data.Da
 def _postprocess(output: Any, example: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
     """Predictions stay as they are; a target becomes the list of its references."""
     if kwargs.get("is_target") and example is not None and "references" in example:
-        return [_to_python(reference) for reference in example["references"]]
+        return [pipelines.to_python(reference) for reference in example["references"]]
     return output
 
 
@@ -240,7 +202,6 @@ def templated_renderer(
         answer: the field whose text is the reference; a reversed template's reference is its
             own target.
     """
-
     straight = [index for index, template in enumerate(templates) if not template.reversed]
 
     def eligible(example: Mapping[str, Any]) -> Sequence[int]:

@@ -13,6 +13,7 @@ another piece.
 
 import io
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,6 +24,10 @@ from flan_jax.errors import DataError
 # SentencePiece skips longer sentences silently (it counts bytes), so texts are cut below that.
 _LONGEST = 4000
 _WORDS_AT_MOST = re.compile(rf"(?s).{{1,{_LONGEST // 4}}}(?=\s|$)|.{{1,{_LONGEST // 4}}}")
+
+# The one rule of normalisation says of U+2581 what is so in any case. Without any rule,
+# TensorFlow's tokenizer logs on standard error that there is none, once a dataset.
+_IDENTITY = "2581\t20\n"
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
@@ -74,6 +79,9 @@ def train_vocabulary(
     import sentencepiece
 
     model = io.BytesIO()
+    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
+    rules.write(_IDENTITY)
+    rules.flush()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_sentences(texts),
@@ -86,7 +94,7 @@ def train_vocabulary(
             unk_id=2,
             bos_id=-1,
             byte_fallback=True,
-            normalization_rule_name="identity",
+            normalization_rule_tsv=rules.name,
             remove_extra_whitespaces=False,
             user_defined_symbols=["\n"],
             split_digits=split_digits,
@@ -95,6 +103,8 @@ def train_vocabulary(
         )
     except RuntimeError as error:
         raise DataError(f"no vocabulary for {out!r}: {_reason(error, size)}") from None
+    finally:
+        rules.close()
     path = epath.Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.getvalue())

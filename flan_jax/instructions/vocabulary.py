@@ -60,7 +60,9 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         if self._eos is None:
             raise DataError(f"vocabulary {folder!r} names no end-of-sequence token")
         self._unk = self._special(config, "unk_token", ["<unk>", "[UNK]"])
-        self._pad = self._special(config, "pad_token", ["<pad>", "[PAD]"]) or 0
+        # SeqIO, T5X and our models all read token 0 as padding.
+        if pad := self._special(config, "pad_token", ["<pad>", "[PAD]"]):
+            raise DataError(f"vocabulary {folder!r} pads with token {pad}; it has to be token 0")
 
     def _special(self, config: dict[str, Any], key: str, usual: Sequence[str]) -> int | None:
         named = config.get(key)
@@ -69,10 +71,6 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
             if (token_id := self._tokenizer.token_to_id(token)) is not None:
                 return token_id
         return None
-
-    @property
-    def pad_id(self) -> int:
-        return self._pad
 
     @property
     def eos_id(self) -> int | None:
@@ -199,8 +197,11 @@ class LateVocabulary(seqio.Vocabulary):
         return self.resolved.bos_id
 
     @property
-    def eos_id(self) -> int | None:
-        return self.resolved.eos_id
+    def eos_id(self) -> int:
+        eos_id = self.resolved.eos_id
+        if eos_id is None:
+            raise DataError(f"vocabulary {self.spec!r} has no end of sequence")
+        return eos_id
 
     @property
     def unk_id(self) -> int | None:

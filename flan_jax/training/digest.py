@@ -44,8 +44,8 @@ def relative_difference(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]
         raise CheckpointError(f"the two are different models: see {different[0]}")
     largest = 0.0
     for name in a:
-        left, right = a[name].astype(np.float64), b[name].astype(np.float64)
-        distance, size = np.linalg.norm(left - right), np.linalg.norm(left)
+        left: np.ndarray = a[name].astype(np.float64)
+        distance, size = np.linalg.norm(left - b[name]), np.linalg.norm(left)
         if distance:
             largest = max(largest, float(distance / size) if size else float("inf"))
     return largest

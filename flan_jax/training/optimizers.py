@@ -68,7 +68,7 @@ def per_layer(
         members = {name: over_layers() for name in set(labels.values()) if name != "single"}
         return optax.partition({**members, "single": optimizer}, labels)
 
-    def update(updates, state, params=None):  # type: ignore[no-untyped-def]
+    def update(updates, state, params=None):
         return build(updates).update(updates, state, params)
 
     return optax.GradientTransformation(lambda params: build(params).init(params), update)

@@ -10,7 +10,8 @@ import optax
 from jax.sharding import Mesh
 
 from flan_jax.models.families import Model, Params
-from flan_jax.training import losses, mesh as mesh_lib
+from flan_jax.training import losses
+from flan_jax.training import mesh as mesh_lib
 
 
 class TrainState(NamedTuple):
@@ -32,7 +33,6 @@ class StepMetrics(NamedTuple):
     z_loss: jax.Array
     correct: jax.Array
     tokens: jax.Array
-    steps: jax.Array
 
     def __add__(self, other: "StepMetrics") -> "StepMetrics":  # type: ignore[override]
         return StepMetrics(*(a + b for a, b in zip(self, other, strict=True)))
@@ -112,7 +112,7 @@ def train_step(
     gradients, sums = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(params, optimizer_state), StepMetrics(*sums, steps=jnp.ones(()))
+    return TrainState(params, optimizer_state), StepMetrics(*sums)
 
 
 def compile_train_step(
@@ -128,9 +128,7 @@ def compile_train_step(
 
     The old state is donated: it is gone after the call.
     """
-    step = functools.partial(
-        train_step, model=model, optimizer=optimizer, seed=seed, z_loss=z_loss
-    )
+    step = functools.partial(train_step, model=model, optimizer=optimizer, seed=seed, z_loss=z_loss)
     everywhere = mesh_lib.replicated(mesh)
     return jax.jit(
         step,

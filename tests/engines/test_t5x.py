@@ -136,6 +136,26 @@ def test_data_order_is_fixed_and_changes_on_resumption(tmp_path):
     assert engine.data_seed(None, str(tmp_path)) is None
 
 
+def test_an_error_ends_the_process_whatever_still_runs():
+    code = """
+import threading, time
+from flan_jax.engines.t5x import end_on_error
+assert end_on_error("config") == "config"
+threading.Thread(target=time.sleep, args=(600,)).start()
+raise ValueError("what went wrong")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=engine.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ValueError: what went wrong" in done.stderr
+
+
 def test_missing_t5x_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setenv(engine.PATH_VARIABLE, str(tmp_path))
     monkeypatch.setattr(sys, "path", [])

@@ -47,9 +47,7 @@ def test_a_run_leaves_checkpoints_metrics_and_configuration(trained):
 
 def test_loss_falls(tmp_path, prepared_dir):
     toy(tmp_path / "run", prepared_dir, "TRAIN_STEPS=60", "LEARNING_RATE=0.05", "DROPOUT_RATE=0.0")
-    lines = [
-        json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-    ]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     first = sum(line["loss"] for line in lines[:5]) / 5
     last = sum(line["loss"] for line in lines[-5:]) / 5
     assert last < 0.6 * first
@@ -202,9 +200,7 @@ def test_initial_checkpoint_gives_weights_only(trained, tmp_path, prepared_dir, 
 
 def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path, prepared_dir):
     with pytest.raises(CheckpointError, match="has shape"):
-        toy(
-            tmp_path / "next", prepared_dir, f"INITIAL_CHECKPOINT_PATH={trained}", "MLP_DIM=8"
-        )
+        toy(tmp_path / "next", prepared_dir, f"INITIAL_CHECKPOINT_PATH={trained}", "MLP_DIM=8")
 
 
 @pytest.mark.parametrize(

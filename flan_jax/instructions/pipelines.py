@@ -1,0 +1,121 @@
+"""Python functions inside tf.data, called for many rows at a time.
+
+A call from TensorFlow into Python costs as much as rendering several prompts, so rows cross the
+border in chunks: they are batched, changed by one call, and unbatched. Order is kept, and a row's
+result does not depend on its chunk.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+CHUNK = 64
+Row = dict[str, Any]
+
+
+def rows_dataset(
+    rows: Sequence[Mapping[str, Any]], ranks: Mapping[str, int], count: int
+) -> tf.data.Dataset:
+    """Returns a dataset of the string fields of the first `count` rows.
+
+    Args:
+        rows: read by position as the dataset is read.
+        ranks: rank of each field: 0 for a string, 1 for a list of strings.
+        count: number of rows.
+    """
+
+    def read(start: np.int64) -> list[np.ndarray]:
+        positions = range(int(start), min(int(start) + CHUNK, count))
+        return _encode_columns([rows[position] for position in positions], ranks)
+
+    def map_fn(start: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _call(read, [start], ranks)
+
+    return tf.data.Dataset.range(0, count, CHUNK).map(map_fn).unbatch()
+
+
+def map_rows(
+    dataset: tf.data.Dataset, function: Callable[[Row], Row], ranks: Mapping[str, int]
+) -> tf.data.Dataset:
+    """Maps examples with a Python function that returns strings and lists of strings.
+
+    Args:
+        dataset: examples of any structure of dense and ragged tensors.
+        function: gets an example with str, numbers and (nested) lists; returns the new one.
+        ranks: rank of each field it returns: 0 for a string, 1 for a list of strings.
+    """
+    batched = dataset.ragged_batch(CHUNK)
+    structure = batched.element_spec
+
+    def call(*arrays: np.ndarray) -> list[np.ndarray]:
+        return _encode_columns([function(row) for row in _decode(structure, arrays)], ranks)
+
+    def map_fn(batch: Any) -> dict[str, tf.Tensor]:
+        return _call(call, tf.nest.flatten(batch, expand_composites=True), ranks)
+
+    mapped = batched.map(map_fn, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return mapped.unbatch()
+
+
+def _encode_columns(
+    rows: Sequence[Mapping[str, Any]], ranks: Mapping[str, int]
+) -> list[np.ndarray]:
+    """One array of bytes a string field; values and row lengths a list field."""
+    columns: list[np.ndarray] = []
+    for name, rank in ranks.items():
+        values = [row[name] for row in rows]
+        if rank == 0:
+            columns.append(np.array([text.encode("utf-8") for text in values], dtype=object))
+            continue
+        flat = [text.encode("utf-8") for text in itertools.chain.from_iterable(values)]
+        columns.append(np.array(flat, dtype=object))
+        columns.append(np.array([len(texts) for texts in values], dtype=np.int64))
+    return columns
+
+
+def _call(
+    function: Callable[..., Any], args: Sequence[tf.Tensor], ranks: Mapping[str, int]
+) -> dict[str, tf.Tensor]:
+    """Calls Python and puts its columns together as (ragged) tensors."""
+    types: list[Any] = []
+    for rank in ranks.values():
+        types += [tf.string] if rank == 0 else [tf.string, tf.int64]
+    columns = iter(tf.numpy_function(function, args, types, stateful=False))
+    tensors = {}
+    for name, rank in ranks.items():
+        values = tf.ensure_shape(next(columns), [None])
+        if rank:
+            lengths = tf.ensure_shape(next(columns), [None])
+            values = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
+        tensors[name] = values
+    return tensors
+
+
+def to_python(value: Any) -> Any:
+    """Bytes become str, arrays become lists or scalars."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if hasattr(value, "tolist"):
+        return to_python(value.tolist())
+    if isinstance(value, list):
+        return [to_python(item) for item in value]
+    return value
+
+
+def _decode(structure: Any, arrays: Sequence[np.ndarray]) -> Iterator[Any]:
+    """Yields the rows of a batch that was flattened with its composites expanded."""
+    waiting = iter(arrays)
+    columns = []
+    for spec in tf.nest.flatten(structure):
+        values = to_python(next(waiting))
+        if isinstance(spec, tf.RaggedTensorSpec):
+            splits = [next(waiting) for _ in range(spec.ragged_rank)]
+            for row_splits in reversed(splits):
+                bounds = itertools.pairwise(row_splits.tolist())
+                values = [values[low:high] for low, high in bounds]
+        columns.append(values)
+    for row in zip(*columns, strict=True):
+        yield tf.nest.pack_sequence_as(structure, list(row))
