@@ -29,7 +29,7 @@ check-types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 test-t5x: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m t5x tests/engines -rs

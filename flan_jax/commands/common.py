@@ -3,12 +3,12 @@
 import argparse
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from flan_jax import config
 from flan_jax.errors import ConfigError
+from flan_jax.quiet import import_tensorflow
 
 # Macros that code outside gin's reach looks up (`settings.setting`); children see them as
 # environment variables.
@@ -50,26 +50,6 @@ def start_distributed(args: argparse.Namespace) -> None:
     import jax
 
     jax.distributed.initialize(*given)
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without its greetings and keeps it off accelerators.
-
-    It reads and tokenizes here, and must not take the memory of the device. What it prints on
-    import comes from C++, before any log level applies, so standard error is elsewhere meanwhile.
-    """
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401
-
-        tf.config.set_visible_devices([], "GPU")
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -> dict[str, Any]:

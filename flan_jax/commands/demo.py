@@ -79,11 +79,11 @@ def print_table(before: dict[str, dict], after: dict[str, dict]) -> None:
 
     from flan_jax.evaluation.report import category
 
-    table = Table(title="MiniLab, test instances", title_justify="left")
+    table = Table(title="MiniLab, test instances: before → after training", title_justify="left")
     for column in ("task", "cluster"):
         table.add_column(column, no_wrap=True)
-    for column in ("ROUGE-L before", "after", "exact match before", "after", "n"):
-        table.add_column(column, justify="right")
+    for column in ("ROUGE-L", "exact match", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
     for part, title in (("seen", "tasks trained on"), ("unseen", "clusters never seen")):
         table.add_section()
         for task, scores in before[part]["by_task"].items():
@@ -95,5 +95,5 @@ def print_table(before: dict[str, dict], after: dict[str, dict]) -> None:
 
 
 def _cells(before: dict[str, float], after: dict[str, float]) -> tuple[str, ...]:
-    pairs = [scores[name] for name in ("rougeL", "exact_match") for scores in (before, after)]
-    return (*(f"{value:.1f}" for value in pairs), f"{before['n']}")
+    scores = [f"{before[name]:.1f} → {after[name]:.1f}" for name in ("rougeL", "exact_match")]
+    return (*scores, f"{before['n']}")

@@ -48,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     name = values["MIXTURE_OR_TASK_NAME"]
     if not name:
         raise ConfigError("which mixture? Give --mixture=NAME, or a --gin_file that sets one")
+    lengths = values["TASK_FEATURE_LENGTHS"]
+    if not isinstance(lengths, dict) or set(lengths) != {"inputs", "targets"}:
+        raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+    layout = PlanConfig(lengths["inputs"], lengths["targets"], 1, values["PACKING"], values["SEED"])
     modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
     renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
@@ -56,8 +60,6 @@ def run(args: argparse.Namespace) -> int:
     prepared = lib.prepare(
         name, args.split, renderings, modules=modules, workers=args.workers, report=print
     )
-    lengths = values["TASK_FEATURE_LENGTHS"]
-    layout = PlanConfig(lengths["inputs"], lengths["targets"], 1, values["PACKING"], values["SEED"])
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
     print(f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}")
     print(f"an epoch at {lengths['inputs']}/{lengths['targets']} tokens: {stats}")

@@ -18,7 +18,7 @@ import numpy as np
 import seqio
 
 from flan_jax import settings
-from flan_jax.config import import_modules
+from flan_jax.data import worker
 from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
 from flan_jax.errors import DataError
@@ -28,7 +28,7 @@ from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 # Starting a process that imports TensorFlow costs as much as preparing this many examples.
-EXAMPLES_WORTH_A_PROCESS = 20_000
+EXAMPLES_WORTH_A_PROCESS = 50_000
 log = logging.getLogger(__name__)
 
 
@@ -107,10 +107,14 @@ def task_examples(spec: UnitSpec) -> Iterator[Example]:
         DataError: the task's source or renderer failed; names the task.
     """
     task = seqio.TaskRegistry.get(spec.task)
-    with rendering_context(spec.rendering.seed, spec.rendering.number):
-        dataset = task.get_dataset(
-            None, split=spec.split, shuffle=False, num_epochs=1, try_in_mem_cache=False
-        )
+    try:
+        with rendering_context(spec.rendering.seed, spec.rendering.number):
+            dataset = task.get_dataset(
+                None, split=spec.split, shuffle=False, num_epochs=1, try_in_mem_cache=False
+            )
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from error
     iterator = dataset.as_numpy_iterator()
     position = 0
     while True:
@@ -168,21 +172,9 @@ def _to_example(raw: dict[str, Any], default_id: str) -> Example:
     )
 
 
-def _prepare_unit(spec: UnitSpec, root: str) -> int:
+def prepare_unit(spec: UnitSpec, root: str) -> int:
+    """Prepares one unit, replacing what stands in its place; returns its number of examples."""
     return write_unit(spec, root, task_examples(spec))
-
-
-def _prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str]) -> int:
-    """`_prepare_unit` in a fresh process, where tasks have to be registered first.
-
-    Settings arrive as environment variables; a child that sees other tasks or another
-    vocabulary than its parent would write other tokens, so it compares.
-    """
-    import_modules(modules)
-    recipe = get_recipe(spec.task).fingerprint()
-    if (recipe, VOCABULARY.fingerprint) != (spec.recipe, spec.vocabulary):
-        raise DataError(f"task {spec.task!r} is not the same in a worker process")
-    return _prepare_unit(spec, root)
 
 
 def prepare(
@@ -260,14 +252,14 @@ def _prepare_all(
     with _progress(total, "preparing") as advance:
         if workers <= 1:
             for spec in todo:
-                written += _prepare_unit(spec, root)
+                written += prepare_unit(spec, root)
                 advance(_count(spec))
         else:
             # "spawn": a forked child of a process that runs TensorFlow or JAX threads may hang.
             context = multiprocessing.get_context("spawn")
             with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
                 running = {
-                    pool.submit(_prepare_in_child, spec, root, modules): spec for spec in todo
+                    pool.submit(worker.prepare_in_child, spec, root, modules): spec for spec in todo
                 }
                 try:
                     for future in concurrent.futures.as_completed(running):
@@ -331,5 +323,5 @@ def prepare_on_beam(
             pipeline
             | "units" >> beam.Create(todo)
             | "spread" >> beam.Reshuffle()
-            | "prepare" >> beam.Map(_prepare_in_child, root, list(modules))
+            | "prepare" >> beam.Map(worker.prepare_in_child, root, list(modules))
         )

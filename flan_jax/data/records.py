@@ -260,6 +260,8 @@ class Unit:
         Raises:
             DataError: a record is not what was written.
         """
+        if not len(positions):  # which array_record refuses
+            return []
         try:
             raw = self._source.__getitems__([int(p) for p in positions])
         except Exception as error:

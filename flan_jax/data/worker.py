@@ -1,0 +1,32 @@
+"""What a worker process runs; apart from `prepare` so that the child starts quietly."""
+
+from collections.abc import Sequence
+
+from flan_jax.data.records import UnitSpec
+from flan_jax.quiet import import_tensorflow
+
+
+def prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str]) -> int:
+    """Prepares a unit in a fresh process, where tasks have to be registered first.
+
+    Settings arrive as environment variables. A child that sees other tasks or another
+    vocabulary than its parent would write other tokens, so it compares.
+
+    Returns:
+        The number of examples.
+
+    Raises:
+        DataError: the task is not the same here, or its source or renderer fails.
+    """
+    import_tensorflow()
+    from flan_jax.config import import_modules
+    from flan_jax.data.prepare import prepare_unit
+    from flan_jax.errors import DataError
+    from flan_jax.instructions.registration import get_recipe
+    from flan_jax.instructions.vocabulary import VOCABULARY
+
+    import_modules(modules)
+    here = (get_recipe(spec.task).fingerprint(), VOCABULARY.fingerprint)
+    if here != (spec.recipe, spec.vocabulary):
+        raise DataError(f"task {spec.task!r} is not the same in a worker process")
+    return prepare_unit(spec, root)

@@ -1,0 +1,319 @@
+"""Rows as a model gets them, and batches by step whoever reads them."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flan_jax.data import loader
+from flan_jax.data.loader import BatchSource, Layout, encoder_decoder_rows, shift_right, trim
+from flan_jax.data.plan import Plan, PlanConfig, TaskTable
+from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, write_unit
+from flan_jax.errors import DataError
+from flan_jax.instructions.rendering import RenderingKey
+
+EOS = 1
+LAYOUT = Layout(pad_id=0, eos_id=EOS)
+CONFIG = PlanConfig(inputs_length=24, targets_length=10, batch_size=6, seed=1)
+PACKED_KEYS = {
+    "encoder_segment_ids",
+    "encoder_positions",
+    "decoder_segment_ids",
+    "decoder_positions",
+}
+KEYS = {
+    "encoder_input_tokens",
+    "decoder_input_tokens",
+    "decoder_target_tokens",
+    "decoder_loss_weights",
+}
+
+
+def make_example(inputs, targets, example_id="x"):
+    return Example(
+        id=example_id,
+        template="t0",
+        inputs=np.array(inputs, np.int32),
+        targets=np.array(targets, np.int32),
+        prompt="",
+        target="",
+    )
+
+
+# Rows
+
+
+def test_two_examples_side_by_side():
+    rows = [[make_example([11, 12, EOS], [21, EOS]), make_example([13, EOS], [22, 23, EOS])]]
+    batch = encoder_decoder_rows(rows, 7, 6, LAYOUT, packed=True)
+    assert set(batch) == KEYS | PACKED_KEYS
+    assert all(array.dtype == np.int32 for array in batch.values())
+    assert {name: array[0].tolist() for name, array in batch.items()} == {
+        "encoder_input_tokens": [11, 12, EOS, 13, EOS, 0, 0],
+        "encoder_segment_ids": [1, 1, 1, 2, 2, 0, 0],
+        "encoder_positions": [0, 1, 2, 0, 1, 0, 0],
+        "decoder_target_tokens": [21, EOS, 22, 23, EOS, 0],
+        "decoder_input_tokens": [0, 21, 0, 22, 23, 0],
+        "decoder_segment_ids": [1, 1, 2, 2, 2, 0],
+        "decoder_positions": [0, 1, 0, 1, 2, 0],
+        "decoder_loss_weights": [1, 1, 1, 1, 1, 0],
+    }
+
+
+def test_unpacked_rows_have_no_segments():
+    rows = [[make_example([11, EOS], [21, EOS])], [make_example([12, 13, EOS], [EOS])], []]
+    batch = encoder_decoder_rows(rows, 4, 3, LAYOUT, packed=False)
+    assert set(batch) == KEYS
+    assert batch["encoder_input_tokens"].tolist() == [
+        [11, EOS, 0, 0],
+        [12, 13, EOS, 0],
+        [0, 0, 0, 0],
+    ]
+    assert batch["decoder_input_tokens"].tolist() == [[0, 21, 0], [0, 0, 0], [0, 0, 0]]
+    assert batch["decoder_loss_weights"].tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert loader.count_tokens(batch) == 2 + 3 + 2 + 1
+
+
+def test_another_padding_token():
+    layout = Layout(pad_id=9, eos_id=EOS)
+    batch = encoder_decoder_rows([[make_example([5, EOS], [0, EOS])]], 3, 3, layout, packed=True)
+    assert batch["encoder_input_tokens"].tolist() == [[5, EOS, 9]]
+    assert batch["decoder_target_tokens"].tolist() == [[0, EOS, 9]]
+    assert batch["decoder_input_tokens"].tolist() == [[9, 0, 9]]
+    assert batch["decoder_segment_ids"].tolist() == [[1, 1, 0]]
+    # A token 0 that is no padding is counted and trained on.
+    assert batch["decoder_loss_weights"].tolist() == [[1, 1, 0]]
+    assert loader.count_tokens(batch) == 4
+
+
+@pytest.mark.parametrize(
+    "tokens, length, expected",
+    [
+        ([5, 6, EOS], 3, [5, 6, EOS]),
+        ([5, 6, EOS], 4, [5, 6, EOS]),
+        ([5, 6, EOS], 2, [5, EOS]),
+        ([5, 6, EOS], 1, [EOS]),
+        ([5, 6, 7], 2, [5, 6]),  # a task whose features have no EOS
+        ([], 2, []),
+    ],
+)
+def test_a_cut_sequence_keeps_its_eos(tokens, length, expected):
+    found = trim(np.array(tokens, np.int32), length, EOS)
+    assert found.tolist() == expected and found.dtype == np.int32
+
+
+def test_shift_right():
+    assert shift_right(np.array([5, 6, EOS]), 0).tolist() == [0, 5, 6]
+    assert shift_right(np.array([EOS]), 0).tolist() == [0]
+
+
+def test_an_example_without_targets_takes_no_place_among_them():
+    rows = [[make_example([5], []), make_example([6], [7, EOS])]]
+    batch = encoder_decoder_rows(rows, 3, 3, LAYOUT, packed=True)
+    assert batch["decoder_segment_ids"].tolist() == [[2, 2, 0]]
+    assert batch["decoder_input_tokens"].tolist() == [[0, 7, 0]]
+
+
+# Batches
+
+
+def write_tasks(root, counts, renderings=1, longest=(30, 14)):
+    """Units of tasks a, b, ... with random tokens; some are longer than a row."""
+    units = []
+    for task, count in enumerate(counts):
+        name = "abcdefgh"[task]
+        rng = np.random.Generator(np.random.Philox(1000 * task + count))
+        of_task = []
+        for number in range(renderings):
+            spec = UnitSpec(name, "train", RenderingKey(0, number), "recipe", "vocabulary")
+            examples = [
+                make_example(
+                    [*rng.integers(2, 99, rng.integers(0, longest[0])), EOS],
+                    [*rng.integers(2, 99, rng.integers(0, longest[1])), EOS],
+                    f"{name}/{i}",
+                )
+                for i in range(count)
+            ]
+            write_unit(spec, str(root), examples)
+            of_task.append(Unit(spec, str(root)))
+        units.append(tuple(of_task))
+    return tuple(units)
+
+
+def plan_of(units, config=CONFIG):
+    tables = [
+        TaskTable(
+            name=of_task[0].spec.task,
+            lengths_RxNx2=np.stack([unit.lengths for unit in of_task]),
+            ids=of_task[0].ids,
+            fingerprint="",
+        )
+        for of_task in units
+    ]
+    return Plan(tables, {table.name: table.count for table in tables}, config)
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory):
+    return write_tasks(tmp_path_factory.mktemp("records"), (13, 40, 1), renderings=2)
+
+
+def source_of(units, steps=50, rows=None, **changes):
+    return BatchSource(
+        plan_of(units, dataclasses.replace(CONFIG, **changes)), units, LAYOUT, steps, rows
+    )
+
+
+def assert_equal(one, two):
+    assert (one.step, one.digest, one.examples) == (two.step, two.digest, two.examples)
+    assert one.arrays.keys() == two.arrays.keys()
+    for name, array in one.arrays.items():
+        assert np.array_equal(array, two.arrays[name]), name
+
+
+def examples_in(batch):
+    """(input tokens, target tokens) of every example, told apart by segments."""
+    found = []
+    for row in range(len(batch["encoder_input_tokens"])):
+        count = max(
+            batch["encoder_segment_ids"][row].max(), batch["decoder_segment_ids"][row].max()
+        )
+        for segment in range(1, count + 1):
+            here = [batch[f"{side}_segment_ids"][row] == segment for side in ("encoder", "decoder")]
+            inputs = batch["encoder_input_tokens"][row][here[0]]
+            targets = batch["decoder_target_tokens"][row][here[1]]
+            assert batch["encoder_positions"][row][here[0]].tolist() == list(range(len(inputs)))
+            assert batch["decoder_positions"][row][here[1]].tolist() == list(range(len(targets)))
+            shifted = batch["decoder_input_tokens"][row][here[1]]
+            assert shifted.tolist() == [0, *targets[:-1]]
+            found.append((tuple(inputs.tolist()), tuple(targets.tolist())))
+    return found
+
+
+def trimmed_examples(units, rendering, config):
+    return [
+        tuple(
+            tuple(trim(tokens, length, EOS).tolist())
+            for tokens, length in (
+                (example.inputs, config.inputs_length),
+                (example.targets, config.targets_length),
+            )
+        )
+        for of_task in units
+        for example in of_task[rendering]
+    ]
+
+
+def test_an_epoch_holds_the_tokens_of_every_example(units):
+    """Rows of one at a time, so that a batch ends where the epoch does."""
+    source = source_of(units, steps=200, batch_size=1)
+    plan = source._plan
+    for epoch in range(3):
+        steps = range(plan.rows_before(epoch), plan.rows_before(epoch + 1))
+        batches = [source[step] for step in steps]
+        found = [example for batch in batches for example in examples_in(batch.arrays)]
+        assert sorted(found) == sorted(trimmed_examples(units, epoch % 2, CONFIG))
+        assert sum(batch.examples for batch in batches) == 54
+        tokens = sum(len(inputs) + len(targets) for inputs, targets in found)
+        assert sum(loader.count_tokens(batch.arrays) for batch in batches) == tokens
+        stats = plan.stats(epoch)
+        positions = stats.rows * (
+            stats.inputs_fill * CONFIG.inputs_length + stats.targets_fill * CONFIG.targets_length
+        )
+        assert tokens == pytest.approx(positions)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    inputs_length=st.integers(1, 40),
+    targets_length=st.integers(1, 20),
+    batch_size=st.integers(1, 9),
+    window=st.integers(1, 60),
+)
+def test_any_layout_holds_every_example(units, inputs_length, targets_length, batch_size, window):
+    changes = {
+        "inputs_length": inputs_length,
+        "targets_length": targets_length,
+        "batch_size": batch_size,
+        "window": window,
+    }
+    source = source_of(units, steps=1000, **changes)
+    rows = source._plan.rows_before(2)
+    found = [e for step in range(-(-rows // batch_size)) for e in examples_in(source[step].arrays)]
+    config = dataclasses.replace(CONFIG, **changes)
+    expected = [*trimmed_examples(units, 0, config), *trimmed_examples(units, 1, config)]
+    assert sorted(found[: len(expected)]) == sorted(expected)
+
+
+def test_unpacked_batches(units):
+    source = source_of(units, packing=False, batch_size=9)
+    batches = [source[step].arrays for step in range(6)]
+    assert all(set(batch) == KEYS for batch in batches)
+    tokens = np.concatenate([batch["encoder_input_tokens"] for batch in batches])
+    found = sorted(tuple(row[row > 0].tolist()) for row in tokens)
+    assert found == sorted(inputs for inputs, _ in trimmed_examples(units, 0, CONFIG))
+    assert source[0].examples == 9
+
+
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("hosts", [2, 3, 6])
+def test_hosts_together_have_the_whole_batch(units, hosts, packs):
+    whole = source_of(units, packing=packs)
+    per_host = CONFIG.batch_size // hosts
+    slices = [slice(i * per_host, (i + 1) * per_host) for i in range(hosts)]
+    sources = [source_of(units, rows=rows, packing=packs) for rows in slices]
+    for step in (0, 1, 9, 30):
+        expected, parts = whole[step], [source[step] for source in sources]
+        for name, array in expected.arrays.items():
+            together = np.concatenate([part.arrays[name] for part in parts])
+            assert np.array_equal(together, array), name
+        # Every host knows what all of them train on.
+        assert {part.digest for part in parts} == {expected.digest}
+        assert {part.examples for part in parts} == {expected.examples}
+
+
+@pytest.mark.parametrize("start", [0, 1, 37, 49])
+def test_prefetching_from_a_step_is_indexing_from_it(units, start):
+    source = source_of(units)
+    found = list(loader.prefetch(source_of(units), start))
+    assert [batch.step for batch in found] == list(range(start, 50))
+    for batch in found:
+        assert_equal(batch, source[batch.step])
+
+
+def test_nothing_is_left_after_the_last_step(units):
+    assert list(loader.prefetch(source_of(units), 50)) == []
+
+
+def test_a_plan_may_be_asked_while_batches_are_read_ahead(units):
+    """The main thread looks at figures and steps of the plan that the prefetch thread uses."""
+    source, other = source_of(units, batch_size=5), source_of(units, batch_size=5)
+    for batch in loader.prefetch(source, 0, buffer=8):
+        source._plan.stats(epoch=batch.step % 7)
+        source._plan.batch_digest((batch.step * 13) % 50)
+        assert_equal(batch, other[batch.step])
+
+
+def test_a_damaged_record_ends_prefetching_with_its_error(tmp_path):
+    """As an error for people, not as one of the library that reads ahead."""
+    units = write_tasks(tmp_path, (5,))
+    other = write_tasks(tmp_path / "other", (5,), longest=(31, 14))
+    path = pathlib.Path(units[0][0].folder) / RECORDS
+    replacement = pathlib.Path(other[0][0].folder) / RECORDS
+    assert path.stat().st_size == replacement.stat().st_size
+    path.write_bytes(replacement.read_bytes())
+    units = ((Unit(units[0][0].spec, str(tmp_path)),),)
+    with pytest.raises(DataError, match="does not match its checksum"):
+        list(loader.prefetch(source_of(units), 0))
+
+
+def test_units_of_other_tasks_than_the_plans_are_refused(units):
+    """Tables are sorted by name; units in another order would be read for one another."""
+    plan = plan_of(units)
+    with pytest.raises(ValueError, match="not those of the plan's tables"):
+        BatchSource(plan, units[::-1], LAYOUT, 3)
+    with pytest.raises(ValueError, match="not those of the plan's tables"):
+        BatchSource(plan, units[:2], LAYOUT, 3)
