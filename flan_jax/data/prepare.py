@@ -43,7 +43,8 @@ class Renderings:
         if not isinstance(self.count, int) or self.count < 1:
             raise DataError(f"renderings must be a whole number above 0, got {self.count!r}")
 
-    def keys(self) -> list[RenderingKey]:
+    @property
+    def all_keys(self) -> list[RenderingKey]:
         """The key of each rendering."""
         return [RenderingKey(self.seed, number) for number in range(self.count)]
 
@@ -96,7 +97,7 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
             vocabulary=VOCABULARY.fingerprint,
         )
         for task in having
-        for key in renderings.keys()
+        for key in renderings.all_keys
     ]
 
 

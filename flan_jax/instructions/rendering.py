@@ -28,9 +28,8 @@ class RenderingKey:
     number: int = 0
 
 
-_CURRENT: contextvars.ContextVar[RenderingKey] = contextvars.ContextVar(
-    "rendering", default=RenderingKey()
-)
+_PLAIN = RenderingKey()
+_CURRENT: contextvars.ContextVar[RenderingKey] = contextvars.ContextVar("rendering", default=_PLAIN)
 
 
 def current_rendering() -> RenderingKey:

@@ -85,9 +85,7 @@ class Template:
     @property
     def fields(self) -> tuple[str, ...]:
         """All fields the template names."""
-        return tuple(
-            dict.fromkeys((*pattern_fields(self.inputs), *pattern_fields(self.targets)))
-        )
+        return tuple(dict.fromkeys((*pattern_fields(self.inputs), *pattern_fields(self.targets))))
 
     @property
     def has_options(self) -> bool:

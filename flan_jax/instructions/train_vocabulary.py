@@ -27,7 +27,7 @@ _WORDS_AT_MOST = re.compile(rf"(?s).{{1,{_LONGEST // 4}}}(?=\s|$)|.{{1,{_LONGEST
 
 # The one rule of normalisation says of U+2581 what is so in any case. Without any rule,
 # TensorFlow's tokenizer logs on standard error that there is none, once a dataset.
-_IDENTITY = "2581\t20\n"
+_RULES = "2581\t20\n"
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
@@ -79,32 +79,30 @@ def train_vocabulary(
     import sentencepiece
 
     model = io.BytesIO()
-    rules = tempfile.NamedTemporaryFile("w", suffix=".tsv")
-    rules.write(_IDENTITY)
-    rules.flush()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_sentences(texts),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=size,
-            character_coverage=coverage,
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
-            byte_fallback=True,
-            normalization_rule_tsv=rules.name,
-            remove_extra_whitespaces=False,
-            user_defined_symbols=["\n"],
-            split_digits=split_digits,
-            num_threads=1,  # with more, sums of floats depend on scheduling
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise DataError(f"no vocabulary for {out!r}: {_reason(error, size)}") from None
-    finally:
-        rules.close()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.write(_RULES)
+        rules.flush()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_sentences(texts),
+                model_writer=model,
+                model_type="unigram",
+                vocab_size=size,
+                character_coverage=coverage,
+                pad_id=0,
+                eos_id=1,
+                unk_id=2,
+                bos_id=-1,
+                byte_fallback=True,
+                normalization_rule_tsv=rules.name,
+                remove_extra_whitespaces=False,
+                user_defined_symbols=["\n"],
+                split_digits=split_digits,
+                num_threads=1,  # with more, sums of floats depend on scheduling
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(f"no vocabulary for {out!r}: {_reason(error, size)}") from None
     path = epath.Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.getvalue())

@@ -10,6 +10,7 @@ asked for. A specification is one of
 * a folder that holds a Hugging Face `tokenizer.json`.
 """
 
+# ruff: noqa: D102  (methods that seqio.Vocabulary documents)
 import functools
 import hashlib
 import json

@@ -175,7 +175,8 @@ class DecoderLayer(nnx.Module):
         Args:
             x_BxTxD: Hidden states.
             cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, S, H, K].
-            self_mask, self_bias: Of self attention, broadcastable to [B, H, T, keys].
+            self_mask: Of self attention, boolean, broadcastable to [B, H, T, keys].
+            self_bias: Of self attention, broadcastable to [B, H, T, keys].
             cross_mask: Boolean, broadcastable to [B, H, T, S].
             cached: Earlier keys and values [B, max_length, H, K], and the position at which x_BxTxD
                 stands among them; None attends within x_BxTxD alone.
