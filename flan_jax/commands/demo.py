@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 def print_table(before: dict[str, dict], after: dict[str, dict]) -> None:
     """Prints scores by task, seen and unseen, before and after."""
-    from rich.console import Console
     from rich.table import Table
 
+    from flan_jax import terminal
     from flan_jax.evaluation.report import category
 
     table = Table(title="MiniLab, test instances: before → after training", title_justify="left")
@@ -91,7 +91,7 @@ def print_table(before: dict[str, dict], after: dict[str, dict]) -> None:
             table.add_row(task.removeprefix("minilab_"), category(task), *_cells(scores, later))
         overall = _cells(before[part]["overall"], after[part]["overall"])
         table.add_row(f"[bold]{title}[/bold]", "", *(f"[bold]{cell}[/bold]" for cell in overall))
-    Console().print(table)
+    terminal.console().print(table)
 
 
 def _cells(before: dict[str, float], after: dict[str, float]) -> tuple[str, ...]:

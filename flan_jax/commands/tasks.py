@@ -63,9 +63,9 @@ def _import(modules: list[str]) -> None:
 def _list(args: argparse.Namespace) -> int:
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
+    from flan_jax import terminal
     from flan_jax.instructions.cards import cards
 
     found = cards(args.module)
@@ -78,7 +78,7 @@ def _list(args: argparse.Namespace) -> int:
     for card in found:
         counts = (str(len(card.instructions)), str(len(card.templates)))
         table.add_row(card.name, card.cluster, card.kind, *counts, card.licence)
-    Console().print(table)
+    terminal.console().print(table)
     return 0
 
 

@@ -26,6 +26,9 @@ import numpy as np
 from flan_jax.data import packing
 from flan_jax.errors import DataError
 
+# Bump by hand whenever the code here or in `packing` makes other batches of the same inputs.
+FORMAT = 1
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskTable:
@@ -182,8 +185,9 @@ class Plan:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over tables, rates and layout."""
+        """16 hex digits over tables, rates, layout and the format number."""
         parts = [
+            FORMAT,
             dataclasses.asdict(self.config),
             [[t.name, t.fingerprint, t.renderings] for t in self.tables],
             self._rates.tolist(),
@@ -267,9 +271,9 @@ class Plan:
         capacity = (self.config.inputs_length, self.config.targets_length)
         rows, first = [], 0
         for start in range(0, len(drawn), self.config.window):
-            row = packing.first_fit_decreasing(sizes[start : start + self.config.window], capacity)
+            row = packing.pack(sizes[start : start + self.config.window], capacity)
             count = int(row.max()) + 1
-            # First-fit-decreasing puts long examples into the first rows; batches must not see it.
+            # Packing puts long examples into the first rows; batches must not see it.
             place = stable_permutation(count, self.config.seed, "rows", epoch, start)
             rows.append(first + place[row])
             first += count

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from flan_jax.instructions import mixtures
 from flan_jax.instructions.registration import get_recipe
 from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.terminal import Progress
 
 # Starting a process that imports TensorFlow costs as much as preparing this many examples.
 EXAMPLES_WORTH_A_PROCESS = 50_000
@@ -250,11 +250,11 @@ def _prepare_all(
     workers = min(workers, len(todo))
     report(f"preparing {total:,} examples of {len({s.task for s in todo})} tasks below {root}")
     written = 0
-    with _progress(total, "preparing") as advance:
+    with Progress("preparing", total) as progress:
         if workers <= 1:
             for spec in todo:
                 written += prepare_unit(spec, root)
-                advance(_count(spec))
+                progress.advance(_count(spec))
         else:
             # "spawn": a forked child of a process that runs TensorFlow or JAX threads may hang.
             context = multiprocessing.get_context("spawn")
@@ -265,7 +265,7 @@ def _prepare_all(
                 try:
                     for future in concurrent.futures.as_completed(running):
                         written += future.result()
-                        advance(_count(running[future]))
+                        progress.advance(_count(running[future]))
                 except concurrent.futures.BrokenExecutor:
                     raise DataError(
                         "a process that prepared data was killed, perhaps for want of memory; "
@@ -274,29 +274,6 @@ def _prepare_all(
                 finally:  # an error is told at once, not after all other tasks
                     pool.shutdown(wait=False, cancel_futures=True)
     report(f"prepared {written:,} examples")
-
-
-class _progress:
-    """A progress bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, total: int, what: str):
-        self._total, self._what = total, what
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int], None]:
-        if not sys.stderr.isatty():
-            return lambda n: None
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._bar = Progress(console=Console(stderr=True), transient=True)
-        self._bar.start()
-        bar = self._bar.add_task(self._what, total=self._total)
-        return lambda n: self._bar.advance(bar, n)
-
-    def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def prepare_on_beam(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
-from rich.console import Console
 from rich.table import Table
 
+from flan_jax import terminal
 from flan_jax.evaluation import metrics
 from flan_jax.evaluation.generation import Prediction
 from flan_jax.instructions import cards
@@ -59,9 +59,9 @@ def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, dict[str, float |
     return {name: _mean(groups[name]) for name in sorted(groups)}
 
 
-def print_tables(summary: Mapping[str, Any], console: Console | None = None) -> None:
+def print_tables(summary: Mapping[str, Any]) -> None:
     """Prints the scores overall, by category and by task."""
-    console = console or Console()
+    console = terminal.console()
     for title, key in (("by task", "by_task"), ("by category", "by_category")):
         table = Table(title=f"{summary['mixture']}: {title}", title_justify="left")
         table.add_column(key.removeprefix("by_"), overflow="fold")

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
+
+from flan_jax.terminal import Progress
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -73,48 +74,22 @@ class Telemetry:
         """
         self._steps = steps
         self._enabled = enabled
-        self._bar: Any = None
         if not enabled:
             return
         self._path = epath.Path(model_dir) / METRICS_FILE
         _drop_later_lines(self._path, start_step)
         self._tensorboard = _tensorboard_writer(model_dir)
-        if sys.stderr.isatty():
-            self._start_bar(start_step)
-
-    def _start_bar(self, start_step: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("training", total=self._steps, completed=start_step)
-        self._bar.start()
+        self._progress = Progress("training", steps, start_step)
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
-        if not self._enabled:
-            return
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, flush=True)
+        if self._enabled:
+            self._progress.say(text)
 
-    def advance(self, step: int) -> None:
-        """Moves the progress bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step)
+    def advance(self) -> None:
+        """Moves the progress bar by one step."""
+        if self._enabled:
+            self._progress.advance(1)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Writes metrics of a step to the console, JSON lines and TensorBoard."""
@@ -123,18 +98,16 @@ class Telemetry:
         self.say(console_line(step, self._steps, values))
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
-        if self._tensorboard is not None:
-            import tensorflow as tf
+        import tensorflow as tf
 
-            with self._tensorboard.as_default(step=step):
-                for name, value in values.items():
-                    tf.summary.scalar(f"train/{name}", value)
+        with self._tensorboard.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(f"train/{name}", value)
 
     def close(self) -> None:
         """Ends the progress bar and writes what is buffered."""
-        if self._bar is not None:
-            self._bar.stop()
-        if self._enabled and self._tensorboard is not None:
+        if self._enabled:
+            self._progress.close()
             self._tensorboard.close()
 
 

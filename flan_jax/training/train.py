@@ -323,7 +323,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
                 seconds = time.perf_counter() - window.started
                 telemetry.say(f"first step: {seconds:.1f} s, most of it compilation")
                 window = Window()
-            telemetry.advance(step)
+            telemetry.advance()
             saver.poll()
 
             last = step == config.train_steps

@@ -275,8 +275,8 @@ def test_two_plans_do_not_push_out_each_others_epochs(monkeypatch):
         packed.append(len(sizes))
         return original(sizes, capacity)
 
-    original = packing.first_fit_decreasing
-    monkeypatch.setattr(packing, "first_fit_decreasing", count)
+    original = packing.pack
+    monkeypatch.setattr(packing, "pack", count)
     plans = [make_plan((20, 30), window=100, seed=seed) for seed in range(3)]
     for step in range(4):
         for plan in plans:
@@ -287,7 +287,7 @@ def test_two_plans_do_not_push_out_each_others_epochs(monkeypatch):
 
 
 def test_small_batches_do_not_see_the_order_of_packing():
-    """First-fit-decreasing makes rows of long examples first; a batch has rows of all kinds."""
+    """Packing makes rows of long examples first; a batch has rows of all kinds."""
     plan = make_plan((2000,), batch_size=1, window=4096)
     placed = plan.epoch(0)
     per_row = np.bincount(placed.row)
@@ -371,6 +371,12 @@ def test_the_order_of_data_never_changes_by_accident():
 
 GOLDEN_PERMUTATION = [2, 9, 5, 0, 6, 4, 1, 7, 8, 3]
 GOLDEN_DIGESTS = ["f185d96a8946e493", "8a537560cb1e20c0", "2156bb1d6adc6fad"]
+
+
+def test_another_format_is_another_plan(monkeypatch):
+    before = make_plan((10,)).fingerprint
+    monkeypatch.setattr("flan_jax.data.plan.FORMAT", 0)
+    assert make_plan((10,)).fingerprint != before
 
 
 def test_permutations_are_permutations_and_depend_on_every_key():
