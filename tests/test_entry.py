@@ -62,7 +62,9 @@ def test_tasks_show(capsys):
     assert run([*show, "--split=test"]) == 0
     said = capsys.readouterr().out
     assert said.count("[input]") == said.count("[target]") == 12
-    assert "OPTIONS:\n- positive\n- negative\n[target]" in said and "minilab_sentiment/test/0" in said
+    assert (
+        "OPTIONS:\n- positive\n- negative\n[target]" in said and "minilab_sentiment/test/0" in said
+    )
     assert run([*show, "--split=test", "--rendering=1"]) == 0
     assert capsys.readouterr().out != said
     with pytest.raises(DataError, match="did you mean 'minilab_sentiment'"):

@@ -50,9 +50,9 @@ def first_fit_decreasing(sizes_Nx2: np.ndarray, capacity_2: tuple[int, int]) -> 
     capacity = np.asarray(capacity_2, np.int64)
     sizes = np.asarray(sizes_Nx2, np.int64)
     order = _by_share(sizes, capacity)
-    room_inputs = np.zeros(n, np.int64)
-    room_targets = np.zeros(n, np.int64)
-    row_of = np.empty(n, np.int64)
+    room_inputs: np.ndarray = np.zeros(n, np.int64)
+    room_targets: np.ndarray = np.zeros(n, np.int64)
+    row_of: np.ndarray = np.empty(n, np.int64)
     rows = 0
     # No example left to place fits a row with less room than the smallest one: rows before
     # `first` are full and need not be looked at again.
@@ -102,7 +102,8 @@ def subset_sums(sizes_Nx2: np.ndarray, capacity_2: tuple[int, int]) -> np.ndarra
     for example in sorted(order, key=lambda e: (-main[e], -other[e])):
         waiting.setdefault(main[example], []).append(example)
     least = min(other, default=0)
-    row_of, rows = np.full(len(sizes), -1, np.int64), 0
+    row_of: np.ndarray = np.full(len(sizes), -1, np.int64)
+    rows = 0
     for largest in order:
         if row_of[largest] >= 0:
             continue
@@ -127,8 +128,10 @@ def _take(waiting: dict[int, list[int]], room: int, room_other: int, other: list
     """
     # Bit s of `sums` is set where some of the examples looked at add up to s.
     sums, steps = 1, []
-    for length in waiting:
-        for _ in range(min(len(waiting[length]), room // length) if length else 0):
+    for length, examples in waiting.items():
+        if not length or not examples or other[examples[-1]] > room_other:
+            continue
+        for _ in range(min(len(examples), room // length)):
             grown = (sums | sums << length) & ((2 << room) - 1)
             if grown == sums:
                 break
@@ -144,10 +147,10 @@ def _take(waiting: dict[int, list[int]], room: int, room_other: int, other: list
                 chosen.append(length)
                 left -= length
         # Equal lengths follow each other in `chosen`.
-        examples = [waiting[n][-1 - chosen[:i].count(n)] for i, n in enumerate(chosen)]
-        if sum(other[example] for example in examples) <= room_other:
-            for example, length in zip(examples, chosen, strict=True):
-                waiting[length].remove(example)
-            return examples
+        taken = [waiting[n][-1 - chosen[:i].count(n)] for i, n in enumerate(chosen)]
+        if sum(other[example] for example in taken) <= room_other:
+            for length in chosen:
+                waiting[length].pop()
+            return taken
         sums ^= 1 << total
     return []

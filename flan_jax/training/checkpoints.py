@@ -252,7 +252,9 @@ class Saver:
 
         self._folder = epath.Path(model_dir).resolve() / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
-        options = ocp.CheckpointManagerOptions(max_to_keep=max(keep, 1), create=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=max(keep, 1), cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
         self._unproved: int | None = None

@@ -41,6 +41,19 @@ def _change(old: Any, new: Any) -> str:
     return f" ({old} -> {new})"
 
 
+def check_vocabulary(then: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+    """Refuses weights whose embeddings stand for other tokens.
+
+    Raises:
+        CheckpointError: the vocabulary differs.
+    """
+    if then.get("vocabulary") != now["vocabulary"]:
+        raise CheckpointError(
+            f"{where} was trained with another vocabulary"
+            f"{_change(then.get('vocabulary'), now['vocabulary'])}; set VOCABULARY to that one"
+        )
+
+
 def check_unchanged(then: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
     """Refuses to continue a run as another one.
 

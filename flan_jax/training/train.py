@@ -268,6 +268,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
         state = state_lib.init_state(model, optimizer, shardings, config.seed)
         if config.initial_checkpoint_path:
             source = checkpoints.require(config.initial_checkpoint_path, say)
+            identity.check_vocabulary(source.run["fingerprint"], facts, str(source.path))
             params = checkpoints.restore_params(source.path, target.params)
             state = state._replace(params=params)
             say(f"starting at step 0 with the weights of {source.path}")

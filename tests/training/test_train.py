@@ -198,6 +198,16 @@ def test_initial_checkpoint_gives_weights_only(trained, tmp_path, prepared_dir, 
     assert float(difference.split()[-1]) < 1e-6
 
 
+def test_initial_checkpoint_of_another_vocabulary(trained, tmp_path, prepared_dir):
+    with pytest.raises(CheckpointError, match="another vocabulary"):
+        toy(
+            tmp_path / "next",
+            prepared_dir,
+            f"INITIAL_CHECKPOINT_PATH={trained}",
+            "VOCABULARY=default",
+        )
+
+
 def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path, prepared_dir):
     with pytest.raises(CheckpointError, match="has shape"):
         toy(tmp_path / "next", prepared_dir, f"INITIAL_CHECKPOINT_PATH={trained}", "MLP_DIM=8")
