@@ -33,12 +33,18 @@ def shared_data() -> pathlib.Path:
 
 
 @pytest.fixture(autouse=True)
-def same_settings_after_as_before() -> Iterator[None]:
-    """Settings that a run puts into the environment do not reach the next test."""
-    before = dict(os.environ)
+def no_settings_from_elsewhere() -> Iterator[None]:
+    """Settings that a run, or a fixture of a module, leaves behind do not reach the next test."""
+    _forget_settings()
     yield
-    os.environ.clear()
-    os.environ.update(before)
+    _forget_settings()
+
+
+def _forget_settings() -> None:
+    from flan_jax.commands.common import SETTINGS
+
+    for name in SETTINGS:
+        os.environ.pop(name, None)
     vocabulary = sys.modules.get("flan_jax.instructions.vocabulary")
     if vocabulary is not None:
         vocabulary.VOCABULARY.use(None)

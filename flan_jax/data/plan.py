@@ -287,6 +287,21 @@ class Plan:
                 self._rows_before.append(self._rows_before[-1] + int(placed.row[-1]) + 1)
             return self._rows_before[epoch]
 
+    @property
+    def known_rows(self) -> list[int]:
+        """Rows before each epoch packed so far; see `recall_rows`."""
+        with self._lock:
+            return list(self._rows_before)
+
+    def recall_rows(self, known: Sequence[int]) -> None:
+        """Takes over `known_rows` of a plan with the same fingerprint.
+
+        Without it, the first batch of a resumed run packs every epoch before.
+        """
+        with self._lock:
+            if len(known) > len(self._rows_before):
+                self._rows_before = [int(rows) for rows in known]
+
     def epoch_of(self, step: int) -> int:
         """Returns the epoch that the first row of batch `step` belongs to."""
         row = step * self.config.batch_size

@@ -290,7 +290,7 @@ def _local_copy(spec: UnitSpec, root: str, timeout_s: float = COPY_TIMEOUT_S) ->
         DataError: the copy took longer than `timeout_s`.
     """
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
-    local_root = os.path.join(tempfile.gettempdir(), "flan_jax_records", name)
+    local_root = os.path.join(tempfile.gettempdir(), f"flan_jax_records_{os.getuid()}", name)
     if problem(spec, local_root) is None:
         return local_root
     target = spec.folder(local_root)

@@ -50,7 +50,8 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ConfigError("EVAL_BATCH_SIZE must be a whole number above 0")
-        if set(self.feature_lengths) != {"inputs", "targets"}:
+        lengths = self.feature_lengths
+        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
             raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
 
 

@@ -7,6 +7,7 @@ and references. Whoever knows SeqIO or T5X needs to know nothing else.
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -75,8 +76,25 @@ def get_recipe(task: str) -> Recipe:
     """Returns the recipe of a task; for a task from elsewhere, what SeqIO says of its source."""
     if task in _RECIPES:
         return _RECIPES[task]
-    source = seqio.TaskRegistry.get(task).source
-    return Recipe({"name": task, "source": repr(source), "splits": sorted(source.splits)})
+    found = seqio.TaskRegistry.get(task)
+    return Recipe(
+        {
+            "name": task,
+            "source": repr(found.source),
+            "splits": sorted(found.splits),
+            "preprocessors": [_describe_function(step) for step in found.preprocessors],
+        }
+    )
+
+
+def _describe_function(step: Any) -> str:
+    """The source text of a preprocessor, or what else tells it from another one."""
+    inner = getattr(step, "func", step)  # functools.partial
+    arguments = [getattr(step, "args", ()), getattr(step, "keywords", {})]
+    try:
+        return f"{inspect.getsource(inner)}{arguments}"
+    except (OSError, TypeError):
+        return f"{getattr(inner, '__qualname__', type(inner).__qualname__)}{arguments}"
 
 
 def rows_source(

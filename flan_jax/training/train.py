@@ -16,6 +16,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from flan_jax.data import loader
+from flan_jax.data import plan as plan_lib
 from flan_jax.data.plan import Plan, PlanConfig
 from flan_jax.data.prepare import PreparedMixture, Renderings, prepare
 from flan_jax.errors import ConfigError, FlanJaxError
@@ -84,7 +85,8 @@ class TrainConfig:
         for field in ("train_steps", "batch_size", "checkpoint_period", "log_period"):
             if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
                 raise ConfigError(f"{field} must be a whole number above 0")
-        if set(self.feature_lengths) != {"inputs", "targets"}:
+        lengths = self.feature_lengths
+        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
             raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
 
 
@@ -142,6 +144,7 @@ def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: Prepare
         "tasks": mixture.recipes,
         "rates": {table.name: mixture.rates[table.name] for table in plan.tables},
         "plan": {
+            "format": plan_lib.FORMAT,
             **dataclasses.asdict(plan.config),
             "split": config.split,
             "renderings": config.renderings,
@@ -261,6 +264,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             checkpoints.restore_optimizer(found.path, target.optimizer),
         )
         start, data_digest = found.step, found.run["data"]["digest"]
+        plan.recall_rows(found.run["data"]["rows_before"])
         say(f"resuming at step {start} from {found.path}, the newest checkpoint of MODEL_DIR")
         if main:
             checkpoints.set_aside(config.model_dir, found.step, say)
@@ -296,7 +300,12 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     def save(step: int) -> None:
         run = {
             "step": step,
-            "data": {"plan": plan.fingerprint, "next_batch": step, "digest": data_digest},
+            "data": {
+                "plan": plan.fingerprint,
+                "next_batch": step,
+                "digest": data_digest,
+                "rows_before": plan.known_rows,
+            },
             "fingerprint": facts,
             "macros": macros_text,
         }

@@ -416,3 +416,20 @@ def test_nothing_to_plan_is_an_error():
 def test_a_wrong_layout_is_an_error_that_names_the_field(change):
     with pytest.raises(DataError, match=next(iter(change))):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_a_resumed_plan_need_not_pack_what_is_behind_it(monkeypatch):
+    first = make_plan([30, 20])
+    expected = first.batch_digest(40)
+    resumed = make_plan([30, 20])
+    resumed.recall_rows(first.known_rows)
+    packed = []
+    epoch = Plan.epoch
+
+    def counted(self, number):
+        packed.append(number)
+        return epoch(self, number)
+
+    monkeypatch.setattr(Plan, "epoch", counted)
+    assert resumed.batch_digest(40) == expected
+    assert min(packed) >= resumed.epoch_of(40) > 0
