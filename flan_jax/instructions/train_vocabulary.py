@@ -105,7 +105,16 @@ def train_vocabulary(
             raise DataError(f"no vocabulary for {out!r}: {_reason(error, size)}") from None
     path = epath.Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.getvalue())
+    path.write_bytes(_without_paths(model.getvalue()))
+
+
+def _without_paths(model: bytes) -> bytes:
+    """Takes the name of the file of rules out of a model: equal texts give equal bytes."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    return proto.SerializeToString(deterministic=True)
 
 
 def mixture_texts(name: str, *, split: str = "train", max_examples: int = 0) -> Iterator[str]:

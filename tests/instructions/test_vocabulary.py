@@ -210,23 +210,34 @@ def test_the_late_vocabulary_resolves_when_used(trained, monkeypatch):
         late.use("/nowhere/x.model")
 
 
-def test_a_hugging_face_folder(tmp_path):
+def save_tokenizer(folder, tokens):
     tokenizers = pytest.importorskip("tokenizers")
-    model = tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1, "<pad>": 2, "cat": 3}, "<unk>")
+    model = tokenizers.models.WordLevel({token: i for i, token in enumerate(tokens)}, "<unk>")
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(["<unk>", "</s>", "<pad>"])
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = vocabulary.load_vocabulary(str(tmp_path))
-    assert (loaded.pad_id, loaded.eos_id, loaded.unk_id) == (2, 1, 0)
-    assert loaded.encode("cat dog") == [3, 0]
-    assert loaded.encode_tf("cat dog").numpy().tolist() == [3, 0]
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return str(folder)
+
+
+def test_a_hugging_face_folder(tmp_path):
+    loaded = vocabulary.load_vocabulary(save_tokenizer(tmp_path, ["<pad>", "</s>", "<unk>", "cat"]))
+    assert (loaded.pad_id, loaded.eos_id, loaded.unk_id) == (0, 1, 2)
+    assert loaded.encode("cat dog") == [3, 2]
+    assert loaded.encode_tf("cat dog").numpy().tolist() == [3, 2]
     mapped = tf.data.Dataset.from_tensors("dog cat").map(loaded.encode_tf)
-    assert [ids.tolist() for ids in mapped.as_numpy_iterator()] == [[0, 3]]
+    assert [ids.tolist() for ids in mapped.as_numpy_iterator()] == [[2, 3]]
     assert loaded.decode([3, 1]) == "cat"
+
+
+def test_a_tokenizer_that_pads_with_another_token_than_0_is_refused(tmp_path):
+    """SeqIO, T5X and our models take token 0 for padding."""
+    folder = save_tokenizer(tmp_path, ["<unk>", "</s>", "<pad>", "cat"])
+    with pytest.raises(DataError, match="pads with token 2"):
+        vocabulary.load_vocabulary(folder)
 
 
 def test_the_default_model_is_the_one_named_here():
     """Prepared records and checkpoints refer to it: a new one is worth a line in the log."""
     digest = hashlib.sha256(vocabulary.DEFAULT_MODEL.read_bytes()).hexdigest()
-    assert digest == "0145bd183f687b1d2ef1029c27527f5cdb34b28a2f5b2eeda52ec61e6fe9b19a"
+    assert digest == "a07153f5b0eaf9124dad915e18e012e69e4f387204625b8f10995415a4f969eb"
