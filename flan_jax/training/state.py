@@ -27,12 +27,20 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """Sums over one step's batch; float32 scalars on the device until they are read."""
+    """Sums over one step's batch; float32 scalars on the device until they are read.
+
+    Attributes:
+        loss: see `losses.LossSums`, like `z_loss`, `correct` and `tokens`.
+        gradient_norm: Euclidean norm of the whole gradient.
+        params_norm: of all parameters after the step; not finite once any of them is not.
+    """
 
     loss: jax.Array
     z_loss: jax.Array
     correct: jax.Array
     tokens: jax.Array
+    gradient_norm: jax.Array
+    params_norm: jax.Array
 
     def __add__(self, other: "StepMetrics") -> "StepMetrics":  # type: ignore[override]
         return StepMetrics(*(a + b for a, b in zip(self, other, strict=True)))
@@ -112,7 +120,15 @@ def train_step(
     gradients, sums = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(params, optimizer_state), StepMetrics(*sums)
+    metrics = StepMetrics(
+        sums.loss,
+        sums.z_loss,
+        sums.correct,
+        sums.tokens,
+        gradient_norm=optax.global_norm(gradients),
+        params_norm=optax.global_norm(params),
+    )
+    return TrainState(params, optimizer_state), metrics
 
 
 def compile_train_step(

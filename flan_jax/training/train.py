@@ -193,16 +193,20 @@ def read_metrics(sums: state_lib.StepMetrics, first: int, last: int) -> dict[str
     values = jax.device_get(sums)
     tokens = max(float(values.tokens), 1.0)
     loss = float(values.loss) / tokens
-    if not np.isfinite(loss):
-        raise FlanJaxError(
-            f"the loss became {loss} in steps {first} to {last}; the newest checkpoint is from "
-            "before. Lower LEARNING_RATE, or look at the examples of these steps"
-        )
+    for what, value in (("loss", loss), ("norm of the weights", float(values.params_norm))):
+        if not np.isfinite(value):
+            raise FlanJaxError(
+                f"the {what} became {value} in steps {first} to {last}; the newest checkpoint is "
+                "from before. Lower LEARNING_RATE, or look at the examples of these steps"
+            )
+    steps = last - first + 1
     return {
         "loss": loss,
         "z_loss": float(values.z_loss) / tokens,
         "accuracy": float(values.correct) / tokens,
         "target_tokens": tokens,
+        "gradient_norm": float(values.gradient_norm) / steps,
+        "params_norm": float(values.params_norm) / steps,
     }
 
 
@@ -311,8 +315,9 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
         }
         saver.save(step, state.params, state.optimizer, run)
 
-    # 6. The loop. Metrics of a window are read when it ends, one step late, so that the device
-    #    never waits for the host.
+    # 6. The loop. Metrics stay on the device until their window ends, so that between reports the
+    #    device never waits for the host. They are also read before each save: what is not finite
+    #    is never saved.
     window, sums, saved = Window(), None, start
     step, window_start, stopped = start, start, False
     try:

@@ -36,7 +36,9 @@ def test_a_run_leaves_checkpoints_metrics_and_configuration(trained):
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     for line in lines:
         assert math.isfinite(line["loss"]) and 0 <= line["accuracy"] <= 1
-    assert {"tokens_per_second", "data_wait_share", "fill", "z_loss"} <= set(lines[-1])
+    assert {"tokens_per_second", "data_wait_share", "fill", "z_loss", "gradient_norm"} <= set(
+        lines[-1]
+    )
     assert checkpoints.list_steps(str(trained)) == [4, 2]
     assert "TRAIN_STEPS = 4" in (trained / "config.gin").read_text()
     assert any((trained / "tensorboard").iterdir())
@@ -178,10 +180,9 @@ def test_a_locked_directory_is_refused(trained, prepared_dir):
 
 
 def test_nan_stops_and_names_the_window(tmp_path, prepared_dir):
-    with pytest.raises(FlanJaxError, match=r"loss became (nan|inf) in steps \d+ to \d+"):
+    with pytest.raises(FlanJaxError, match=r"became (nan|inf) in steps \d+ to \d+"):
         toy(tmp_path / "run", prepared_dir, "LEARNING_RATE=1e30", "LOG_PERIOD=3", "TRAIN_STEPS=9")
-    for step in checkpoints.list_steps(str(tmp_path / "run")):
-        assert step < 9
+    assert checkpoints.list_steps(str(tmp_path / "run")) == []
 
 
 def test_initial_checkpoint_gives_weights_only(trained, tmp_path, prepared_dir, capsys):
