@@ -1,0 +1,124 @@
+"""Which checkpoints stay: a pure function of what is known of each. No arrays, no files."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flan_jax.errors import ConfigError, did_you_mean
+
+NOTE = "retention"
+MODES = ("min", "max")
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What the policy knows of a checkpoint.
+
+    Attributes:
+        step: number of finished steps.
+        proven: whether it can be counted on, see `manifest.why_not_proven`.
+        temporary: saved for the wall clock or a preemption, not for its step.
+        metrics: of its weights, by name.
+    """
+
+    step: int
+    proven: bool = True
+    temporary: bool = False
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Retention:
+    """What to keep. A checkpoint stays for any one of these reasons, and for the newest of all.
+
+    Attributes:
+        keep: number of newest checkpoints that are not temporary.
+        keep_period: steps; every checkpoint at a multiple is permanent. None for none.
+        best_metric: metric to keep the best by, such as "eval/minilab_heldout/loss", or None.
+        best_mode: "min" or "max", which values of it are good.
+        keep_best: number of best checkpoints.
+    """
+
+    keep: int = 3
+    keep_period: int | None = None
+    best_metric: str | None = None
+    best_mode: str = "min"
+    keep_best: int = 1
+
+    def __post_init__(self) -> None:
+        _check_count("KEEP_CHECKPOINTS", self.keep)
+        _check_count("KEEP_BEST_CHECKPOINTS", self.keep_best)
+        if self.keep_period is not None:
+            _check_count("KEEP_CHECKPOINT_PERIOD", self.keep_period)
+        if self.best_metric is not None and not (
+            isinstance(self.best_metric, str) and self.best_metric
+        ):
+            raise ConfigError(f"BEST_METRIC={self.best_metric!r} must be the name of a metric")
+        if self.best_mode not in MODES:
+            near = did_you_mean(str(self.best_mode), MODES)
+            raise ConfigError(f"BEST_MODE={self.best_mode!r} must be 'min' or 'max'{near}")
+
+    def ranked(self, checkpoints: Iterable[Known]) -> list[int]:
+        """Returns the steps that have a finite `best_metric`, best first; of equals the newest."""
+        sign = 1.0 if self.best_mode == "min" else -1.0
+        values = [(known.metrics.get(self.best_metric or ""), known.step) for known in checkpoints]
+        finite = [(sign * v, -step) for v, step in values if v is not None and math.isfinite(v)]
+        return [-step for _, step in sorted(finite)]
+
+    def removable(self, checkpoints: Iterable[Known]) -> list[int]:
+        """Returns the steps to remove, oldest first, so that a kill in between spares the new.
+
+        Nothing goes without a proven newer one. What is not proven counts as nothing: it takes no
+        place among those kept, and goes like any other once it is older than a proven one.
+        """
+        checkpoints = sorted(checkpoints, key=lambda known: known.step)
+        proven = [known for known in checkpoints if known.proven]
+        if not proven:
+            return []
+        newest = proven[-1].step
+        by_step = [known.step for known in proven if not known.temporary]
+        stay = {newest, *by_step[-self.keep :], *self.ranked(proven)[: self.keep_best]}
+        return [
+            known.step
+            for known in checkpoints
+            if known.step < newest and known.step not in stay and not self._permanent(known.step)
+        ]
+
+    def _permanent(self, step: int) -> bool:
+        return self.keep_period is not None and step % self.keep_period == 0
+
+    def missing_metric(self, metrics: Mapping[str, float]) -> str | None:
+        """Returns what is wrong with `best_metric`, given the metrics of a step, or None."""
+        if not metrics or self.best_metric is None or self.best_metric in metrics:
+            return None
+        near = did_you_mean(self.best_metric, metrics)
+        near = near or f"; there are {', '.join(sorted(metrics)[:10])}"
+        return f"BEST_METRIC={self.best_metric!r} is not among the metrics of this step{near}"
+
+
+def _check_count(macro: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{macro}={value!r} must be a whole number above 0")
+
+
+def write_note(
+    retention: Retention, temporary: bool, metrics: Mapping[str, float]
+) -> dict[str, Any]:
+    """Returns what a checkpoint records for later decisions, as JSON.
+
+    A resumed run reads it and decides as an uninterrupted one would; the rule for the best is in
+    it so that `MODEL_DIR@best` needs no configuration.
+    """
+    return {
+        "temporary": bool(temporary),
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "best_metric": retention.best_metric,
+        "best_mode": retention.best_mode,
+    }
+
+
+def read_note(step: int, run: Mapping[str, Any], proven: bool = True) -> Known:
+    """Returns what a checkpoint's metadata says; those of before there were notes say nothing."""
+    note = run.get(NOTE) or {}
+    return Known(step, proven, note.get("temporary", False), note.get("metrics", {}))
