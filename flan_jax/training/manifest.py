@@ -58,7 +58,7 @@ def verify(path: epath.PathLike, *, weights_only: bool = False, hashes: bool = T
             if why := _differs(path / name, facts, hashes):
                 return f"{name} {why}"
     except FileNotFoundError as error:  # a running trainer may remove what another program reads
-        return f"{error.filename} vanished while the checkpoint was read"
+        return f"a file vanished while it was read: {error}"
     except (ValueError, KeyError, TypeError) as error:
         return f"{MANIFEST} is damaged: {error}"
     return None

@@ -59,6 +59,18 @@ class Retention:
             near = did_you_mean(str(self.best_mode), MODES)
             raise ConfigError(f"BEST_MODE={self.best_mode!r} must be 'min' or 'max'{near}")
 
+    def check_period(self, step_period: int) -> None:
+        """Refuses a `keep_period` that no checkpoint would fall on, or only some.
+
+        Raises:
+            ConfigError: it is no multiple of `step_period`, the steps between checkpoints.
+        """
+        if self.keep_period is not None and self.keep_period % step_period:
+            raise ConfigError(
+                f"KEEP_CHECKPOINT_PERIOD={self.keep_period} is no multiple of "
+                f"CHECKPOINT_PERIOD={step_period}, so no checkpoint is made at some of its steps"
+            )
+
     def ranked(self, checkpoints: Iterable[Known]) -> list[int]:
         """Returns the steps that have a finite `best_metric`, best first; of equals the newest."""
         sign = 1.0 if self.best_mode == "min" else -1.0

@@ -16,7 +16,7 @@ TEMPORARY = "temporary"
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class SaveSchedule:
     """When checkpoints are due.
 
     Attributes:
@@ -43,10 +43,10 @@ class Schedule:
             raise ConfigError(f"CHECKPOINT_SECONDS={seconds!r} must be seconds above 0, or None")
 
 
-class Timer:
+class SaveTimer:
     """Says, step by step, whether to save. All processes of a run get the same answer."""
 
-    def __init__(self, schedule: Schedule, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, schedule: SaveSchedule, clock: Callable[[], float] = time.monotonic):
         """Args:
         schedule: when checkpoints are due.
         clock: seconds since whenever; only process 0's is listened to.
