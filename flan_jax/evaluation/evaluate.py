@@ -15,6 +15,7 @@ from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.evaluation import generation, report
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
 from flan_jax.training import checkpoints, identity
 from flan_jax.training import mesh as mesh_lib
@@ -35,6 +36,7 @@ class EvalConfig:
         modules: task modules, for worker processes that prepare data.
         prepared_dir: where prepared records are.
         seed: of the weights, where there is no checkpoint.
+        decoding: how answers are chosen.
     """
 
     model: Any
@@ -46,6 +48,7 @@ class EvalConfig:
     modules: Any = ()
     prepared_dir: str | None = None
     seed: int = 0
+    decoding: Decoding = Decoding()
 
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -72,7 +75,7 @@ def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
 
 def load_params(found: checkpoints.Found | None, model: Model, mesh: Any, seed: int) -> Params:
     """Returns the weights of a checkpoint, or fresh ones, on every device of the mesh."""
-    shardings = mesh_lib.parameter_shardings(model.axes, mesh)
+    shardings = mesh_lib.parameter_shardings(model.axes, model.shapes, mesh)
     if found is None:
         return jax.jit(model.init, out_shardings=shardings)(jax.random.key(seed))
     target = {
@@ -138,6 +141,7 @@ def evaluate(
         config.feature_lengths["targets"],
         batch_size,
         mesh_lib.batch_sharding(mesh),
+        config.decoding,
     )
     cut = sum(
         int(np.sum(unit.lengths[:, 0] > generator.inputs_length))
@@ -155,11 +159,13 @@ def evaluate(
         found.run if found else config.seed,
         [[unit.spec.fingerprint for unit in units] for units in mixture.units],
         dict(config.feature_lengths),
+        config.decoding.describe(),
     ]
     predictions = generation.predict(
         generator, mixture, partial, json.dumps(facts, sort_keys=True), _progress(say)
     )
     summary = report.summarize(config.mixture, found.step if found else 0, predictions)
+    summary["decoding"] = config.decoding.describe()
     report.write(out, summary, predictions)
     partial.unlink()
     return summary

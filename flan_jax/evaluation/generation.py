@@ -1,4 +1,4 @@
-"""Answers of a model to the examples of a mixture, by greedy decoding."""
+"""Answers of a model to the examples of a mixture."""
 
 import dataclasses
 import functools
@@ -16,6 +16,8 @@ from flan_jax.data.prepare import PreparedMixture
 from flan_jax.data.records import Example
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models import decoding
+from flan_jax.models.beam_search import beam_search
+from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
 
 SMALLEST_BUCKET = 32
@@ -63,9 +65,15 @@ def bucket_length(length: int, longest: int) -> int:
     return min(size, longest)
 
 
+def draw_number(task: str, example_id: str) -> int:
+    """Returns the number, below 2**32, that names the random numbers of one example's answer."""
+    digest = hashlib.blake2b(f"{task}\x1f{example_id}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """Greedy decoding of one model, compiled once for each length of prompts.
+    """Decoding with one model, compiled once for each bucket of lengths of prompts.
 
     Attributes:
         model: the model.
@@ -74,6 +82,7 @@ class Generator:
         targets_length: most tokens to generate, EOS included.
         batch_size: prompts decoded together.
         sharding: how rows are spread over devices; None for one device.
+        decoding: how answers are chosen.
     """
 
     model: Model
@@ -82,14 +91,21 @@ class Generator:
     targets_length: int
     batch_size: int
     sharding: Any = None
+    decoding: Decoding = Decoding()
 
     @functools.cached_property
-    def _decode(self) -> Callable[[Params, jax.Array], jax.Array]:
-        special = {"eos_id": VOCABULARY.eos_id, "pad_id": VOCABULARY.pad_id}
+    def _decode(self) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
+        chosen, beams = self.decoding, self.decoding.method == "beam"
+        options: dict[str, Any] = {"max_length": self.targets_length}
+        options |= {"eos_id": VOCABULARY.eos_id, "pad_id": VOCABULARY.pad_id}
+        if beams:
+            options |= {"num_beams": chosen.num_beams, "length_penalty": chosen.length_penalty}
 
-        def decode(params: Params, tokens: jax.Array) -> jax.Array:
+        def decode(params: Params, tokens_BxS: jax.Array, draws_B: jax.Array) -> jax.Array:
             model = self.model.bind(params)
-            return decoding.greedy_decode(model, tokens, max_length=self.targets_length, **special)
+            if beams:
+                return beam_search(model, tokens_BxS, **options)[0][:, 0]
+            return decoding.decode(model, tokens_BxS, chosen.chooser(draws_B), **options)
 
         return jax.jit(decode)
 
@@ -99,15 +115,20 @@ class Generator:
         for start in range(0, len(order), self.batch_size):
             yield [int(i) for i in order[start : start + self.batch_size]]
 
-    def answer(self, examples: Sequence[Example]) -> list[str]:
-        """Returns the answers to at most `batch_size` prompts."""
-        rows = [trim(e.inputs, self.inputs_length, VOCABULARY.eos_id) for e in examples]
+    def answer(self, examples: Sequence[tuple[str, Example]]) -> list[str]:
+        """Returns the answers to at most `batch_size` examples, each given with its task.
+
+        Fewer are filled up with padding, so that they do not compile anew.
+        """
+        rows = [trim(e.inputs, self.inputs_length, VOCABULARY.eos_id) for _, e in examples]
         length = bucket_length(max(map(len, rows)), self.inputs_length)
-        tokens: np.ndarray = np.full((self.batch_size, length), VOCABULARY.pad_id, np.int32)
-        for row, inputs in enumerate(rows):
-            tokens[row, : len(inputs)] = inputs
-        placed = jax.device_put(tokens, self.sharding) if self.sharding else tokens
-        answers = np.asarray(self._decode(self.params, placed))[: len(rows)]
+        tokens_BxS: np.ndarray = np.full((self.batch_size, length), VOCABULARY.pad_id, np.int32)
+        draws_B: np.ndarray = np.zeros(self.batch_size, np.uint32)
+        for row, (inputs, (task, example)) in enumerate(zip(rows, examples, strict=True)):
+            tokens_BxS[row, : len(inputs)] = inputs
+            draws_B[row] = draw_number(task, example.id)
+        placed = jax.device_put((tokens_BxS, draws_B), self.sharding)
+        answers = np.asarray(self._decode(self.params, *placed))[: len(rows)]
         return [decode_tokens(answer) for answer in answers]
 
 
@@ -147,9 +168,7 @@ def predict(
     with partial.open("a") as file:
         for positions in generator.batches([example for _, example in todo]):
             batch = [todo[position] for position in positions]
-            for (task, example), text in zip(
-                batch, generator.answer([example for _, example in batch]), strict=True
-            ):
+            for (task, example), text in zip(batch, generator.answer(batch), strict=True):
                 answers[task, example.id] = text
                 file.write(json.dumps([task, example.id, text]) + "\n")
             file.flush()

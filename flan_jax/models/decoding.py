@@ -1,14 +1,136 @@
 """Token by token decoding with a cache, for any model family and any way to choose a token.
 
-A family takes part by having the three methods of `DecodingModel`; a sampler by being a function
-from logits to tokens (see `decode`).
+A family takes part by having the methods of `DecodingModel`; a sampler by being a function from
+logits to tokens (see `decode`). `Decoding` holds the settings; beams have a module of their own,
+`flan_jax.models.beam_search`.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import gin
 import jax
 import jax.numpy as jnp
+
+from flan_jax.errors import ConfigError, did_you_mean
+
+# The settings that each method reads.
+METHODS: dict[str, tuple[str, ...]] = {
+    "greedy": (),
+    "sample": ("temperature", "top_k", "top_p", "seed"),
+    "beam": ("num_beams", "length_penalty"),
+}
+# Temperatures and sums of probabilities below this keep one token, as greedy decoding does.
+LOWEST = 1e-6
+Choose = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How answers are chosen.
+
+    Attributes:
+        method: "greedy", "sample" or "beam".
+        temperature: what logits are divided by before sampling.
+        top_k: sampling keeps this many of the most probable tokens; 0 keeps all.
+        top_p: of these, sampling keeps the fewest most probable that together have this
+            probability; 1.0 keeps all.
+        num_beams: hypotheses that beam search follows for each row.
+        length_penalty: beam search ranks ended hypotheses by
+            (sum of log probabilities) / (tokens, EOS included) ** length_penalty. This is
+            transformers' convention: 0.0 ranks by probability, more favours longer answers.
+        seed: of sampling.
+    """
+
+    method: str = "greedy"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    num_beams: int = 4
+    length_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            known = ", ".join(map(repr, METHODS))
+            hint = did_you_mean(str(self.method), METHODS)
+            raise ConfigError(f"decoding method {self.method!r} is not one of {known}{hint}")
+        _check("temperature", self.temperature, float, LOWEST, math.inf)
+        _check("top_k", self.top_k, int, 0, math.inf)
+        _check("top_p", self.top_p, float, LOWEST, 1.0)
+        _check("num_beams", self.num_beams, int, 1, math.inf)
+        _check("length_penalty", self.length_penalty, float, -math.inf, math.inf)
+        _check("seed", self.seed, int, -math.inf, math.inf)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the method and the settings that it reads, for a record of an evaluation."""
+        return {name: getattr(self, name) for name in ("method", *METHODS[self.method])}
+
+    def chooser(self, draws_B: jax.Array) -> Choose:
+        """Returns what `decode` asks for, by greedy choice or by sampling.
+
+        Args:
+            draws_B: uint32, names the random numbers of each row. A row's tokens are a function
+                of this number, the seed and the row's logits, whatever other rows there are.
+
+        Raises:
+            ConfigError: beam search chooses no single token.
+        """
+        if self.method == "greedy":
+            return lambda logits_BxV, step: jnp.argmax(logits_BxV, axis=-1)
+        if self.method != "sample":
+            raise ConfigError(f"method {self.method!r} is not a choice of one token at a time")
+        key = jax.random.key(self.seed % 2**32)
+
+        def sample(logits_BxV: jax.Array, step: jax.Array) -> jax.Array:
+            def draw(number: jax.Array, logits_V: jax.Array) -> jax.Array:
+                row_key = jax.random.fold_in(jax.random.fold_in(key, number), step)
+                return jax.random.categorical(row_key, logits_V)
+
+            # Beneath a largest logit of 0, no temperature makes two of them infinite.
+            logits_BxV -= jnp.max(logits_BxV, axis=-1, keepdims=True)
+            kept_BxV = keep_likely(logits_BxV / self.temperature, self.top_k, self.top_p)
+            return jax.vmap(draw)(draws_B, kept_BxV)
+
+        return sample
+
+
+def _check(name: str, value: Any, kind: type, low: float, high: float) -> None:
+    """Raises a ConfigError unless `value` is a finite number of this kind in [low, high]."""
+    number = isinstance(value, int | kind) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and low <= value <= high):
+        noun = "whole number" if kind is int else "number"
+        ends = [f"{word} {end}" for word, end in (("from", low), ("to", high)) if abs(end) < 1e9]
+        raise ConfigError(f"{name} must be {' '.join(['a', noun, *ends])}, not {value!r}")
+
+
+def keep_likely(logits_BxV: jax.Array, top_k: int, top_p: float) -> jax.Array:
+    """Sets the logits of unlikely tokens to -inf (Holtzman et al., 2020, section 3.1 for top_p).
+
+    Tokens exactly as likely as the least likely one that is kept are kept too.
+
+    Args:
+        logits_BxV: float32 logits.
+        top_k: Tokens to keep; 0 for all.
+        top_p: Of these, the most likely are kept until their probabilities, which add up to 1
+            over the `top_k`, reach this sum; 1.0 for all.
+
+    Returns:
+        Logits [B, V].
+    """
+    size = min(top_k or logits_BxV.shape[-1], logits_BxV.shape[-1])
+    if size == logits_BxV.shape[-1] and top_p >= 1.0:
+        return logits_BxV
+    best_BxK = jax.lax.top_k(logits_BxV, size)[0]
+    if top_p < 1.0:  # a sum of float32 may reach 1.0 before the last token does
+        probabilities_BxK = jax.nn.softmax(best_BxK, axis=-1)
+        before_BxK = jnp.cumsum(probabilities_BxK, axis=-1) - probabilities_BxK
+        best_BxK = jnp.where(before_BxK < top_p, best_BxK, jnp.inf)
+    least_Bx1 = jnp.min(best_BxK, axis=-1, keepdims=True)
+    return jnp.where(logits_BxV >= least_Bx1, logits_BxV, -jnp.inf)
 
 
 class DecodingModel(Protocol):
@@ -23,6 +145,26 @@ class DecodingModel(Protocol):
     def decode_step(self, cache: Any, tokens_B: jax.Array) -> tuple[jax.Array, Any]:
         """Feeds one token a row; returns logits_BxV of the next and the new cache."""
 
+    def gather_beams(self, cache: Any, beams_BxN: jax.Array) -> Any:
+        """Returns the cache whose row i * N + j is row beams_BxN[i, j] among those of example i.
+
+        Only beam search asks for it. N may differ from the number of rows an example has had:
+        `start_decoding` gives it one, and [[0, 0], [0, 0]] makes two of each. What all rows of an
+        example share, such as its encoding, can stay as it is.
+        """
+
+
+def gather_beams(x: jax.Array, beams_BxN: jax.Array, *, axis: int = 0) -> jax.Array:
+    """Does for one array of a cache, its rows along `axis`, what `DecodingModel` asks.
+
+    Rows stay within their example, so a batch spread over devices moves nothing between them.
+    """
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    x = x.reshape(*before, beams_BxN.shape[0], -1, *after)
+    indices = beams_BxN.reshape(*[1] * axis, *beams_BxN.shape, *[1] * len(after))
+    x = jnp.take_along_axis(x, indices, axis=axis + 1, mode="promise_in_bounds")
+    return x.reshape(*before, -1, *after)
+
 
 class _State(NamedTuple):
     step: jax.Array
@@ -35,7 +177,7 @@ class _State(NamedTuple):
 def decode(
     model: DecodingModel,
     encoder_input_tokens_BxS: jax.Array,
-    choose: Callable[[jax.Array, jax.Array], jax.Array],
+    choose: Choose,
     *,
     max_length: int,
     eos_id: int = 1,
@@ -47,7 +189,8 @@ def decode(
         model: Any `DecodingModel`.
         encoder_input_tokens_BxS: Inputs, padded with `pad_id`. A row of padding alone is filler:
             it counts as ended from the start and comes back as padding.
-        choose: `choose(logits_BxV, step) -> tokens_B`, step an int32 scalar to fold into a key.
+        choose: `choose(logits_BxV, step) -> tokens_B`, step an int32 scalar to fold into a key;
+            see `Decoding.chooser`.
         max_length: Most tokens to produce, EOS included.
         eos_id: Token that ends a row.
         pad_id: Token that follows EOS.
@@ -99,7 +242,7 @@ def greedy_decode(
     return decode(
         model,
         encoder_input_tokens_BxS,
-        lambda logits_BxV, step: jnp.argmax(logits_BxV, axis=-1),
+        Decoding().chooser(jnp.zeros(())),
         max_length=max_length,
         eos_id=eos_id,
         pad_id=pad_id,

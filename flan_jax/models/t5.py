@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flan_jax.models import attention, layers
+from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
 from flan_jax.models.layers import dropout, fold
 
@@ -174,7 +174,8 @@ class DecoderLayer(nnx.Module):
 
         Args:
             x_BxTxD: Hidden states.
-            cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, S, H, K].
+            cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, S, H, K]; x
+                may have several rows (beams, T = 1) for each of these.
             self_mask: Of self attention, boolean, broadcastable to [B, H, T, keys].
             self_bias: Of self attention, broadcastable to [B, H, T, keys].
             cross_mask: Boolean, broadcastable to [B, H, T, S].
@@ -193,9 +194,12 @@ class DecoderLayer(nnx.Module):
             normed, kv, mask=self_mask, bias=self_bias, dropout_key=fold(key, 0)
         )
         x_BxTxD += dropout(y, rate, fold(key, 1))
+        # Beams, rows of their own in self attention, are here positions of one row: they look at
+        # the same input, whose keys and values are then held and read once for all of them.
         normed = self.cross_attention_norm(x_BxTxD)
+        normed = normed.reshape(cross_kv.keys.shape[0], -1, normed.shape[-1])
         y = self.cross_attention(normed, cross_kv, mask=cross_mask, dropout_key=fold(key, 2))
-        x_BxTxD += dropout(y, rate, fold(key, 3))
+        x_BxTxD += dropout(y.reshape(x_BxTxD.shape), rate, fold(key, 3))
         y = self.mlp(self.mlp_norm(x_BxTxD), dropout_key=fold(key, 4))
         return x_BxTxD + dropout(y, rate, fold(key, 5)), new_kv
 
@@ -295,7 +299,8 @@ class T5Cache(NamedTuple):
 
     Attributes:
         position: int32 [], tokens fed so far.
-        self_kv: Keys and values of the fed tokens, [L, B, max_length, H, K].
+        self_kv: Keys and values of the fed tokens, [L, B, max_length, H, K]; in beam search B
+            times the number of beams.
         cross_kv: Keys and values of the encoder's output, [L, B, S, H, K].
         encoder_mask_Bx1x1xS: True at input tokens.
     """
@@ -393,6 +398,11 @@ class T5(nnx.Module):
         """
         hidden_Bx1xD, cache = self.decoder.step(self.embed(tokens_B[:, None]), cache)
         return self._logits(hidden_Bx1xD)[:, 0], cache
+
+    def gather_beams(self, cache: T5Cache, beams_BxN: jax.Array) -> T5Cache:
+        """Rearranges the rows of each example; see `DecodingModel.gather_beams`."""
+        self_kv = KeysValues(*(decoding.gather_beams(x, beams_BxN, axis=1) for x in cache.self_kv))
+        return cache._replace(self_kv=self_kv)
 
     def _logits(self, hidden: jax.Array) -> jax.Array:
         if self.config.logits_via_embedding:

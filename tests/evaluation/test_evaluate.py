@@ -3,12 +3,17 @@
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
 from flan_jax.cli import run
-from flan_jax.errors import CheckpointError, DataError
+from flan_jax.data.records import Example
+from flan_jax.errors import CheckpointError, ConfigError, DataError
 from flan_jax.evaluation import generation, report
+from flan_jax.models.decoding import Decoding
+from flan_jax.models.families import Model
+from flan_jax.models.t5 import T5Config
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,8 @@ def predictions_of(out) -> list[dict]:
 
 def test_tables_metrics_and_predictions(trained, tmp_path, capsys):
     metrics = evaluate(trained, tmp_path)
-    assert list(metrics) == ["mixture", "step", "overall", "by_category", "by_task"]
+    assert list(metrics) == ["mixture", "step", "overall", "by_category", "by_task", "decoding"]
+    assert metrics["decoding"] == {"method": "greedy"}
     assert metrics["mixture"] == "toy_train" and metrics["step"] == 150
     assert set(metrics["by_task"]) == {"toy_copy", "toy_upper"}
     assert set(metrics["by_category"]) == {"copying", "casing"}
@@ -70,14 +76,59 @@ def test_tables_metrics_and_predictions(trained, tmp_path, capsys):
 def test_metrics_are_those_of_the_predictions(trained, tmp_path):
     metrics = evaluate(trained, tmp_path)
     rows = [generation.Prediction.from_json(json.dumps(p)) for p in predictions_of(tmp_path)]
+    del metrics["decoding"]
     assert report.summarize("toy_train", 150, rows) == metrics
     assert any(row.prediction for row in rows)
+
+
+SAMPLING = ["--gin.DECODING=sample", "--gin.TEMPERATURE=1.5", "--gin.TOP_K=40", "--gin.TOP_P=0.95"]
 
 
 def test_batch_size_changes_no_prediction(trained, tmp_path):
     evaluate(trained, tmp_path / "a")
     evaluate(trained, tmp_path / "b", "--gin.EVAL_BATCH_SIZE=5")
     assert predictions_of(tmp_path / "a") == predictions_of(tmp_path / "b")
+
+
+def test_samples_and_beams(trained, tmp_path):
+    found = {}
+    for name, arguments in {
+        "greedy": [],
+        "beam": ["--gin.DECODING=beam", "--gin.NUM_BEAMS=2", "--gin.LENGTH_PENALTY=0.6"],
+        "sample": SAMPLING,
+        "other batches": [*SAMPLING, "--gin.EVAL_BATCH_SIZE=5"],
+        "other seed": [*SAMPLING, "--gin.SEED=7"],
+    }.items():
+        metrics = evaluate(trained, tmp_path / name, *arguments)
+        found[name] = metrics["decoding"], predictions_of(tmp_path / name)
+    assert found["beam"][0] == {"method": "beam", "num_beams": 2, "length_penalty": 0.6}
+    assert found["sample"][0] == {
+        "method": "sample",
+        "temperature": 1.5,
+        "top_k": 40,
+        "top_p": 0.95,
+        "seed": 0,
+    }
+    assert found["other batches"] == found["sample"]
+    assert found["other seed"][1] != found["sample"][1] != found["greedy"][1]
+
+
+def test_answers_of_another_method_are_not_used(trained, tmp_path, monkeypatch):
+    """An evaluation that was killed does not go on with answers chosen in another way."""
+    answer, calls = generation.Generator.answer, []
+
+    def dies_once(self, examples):
+        calls.append(len(examples))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return answer(self, examples)
+
+    monkeypatch.setattr(generation.Generator, "answer", dies_once)
+    arguments = ["--mixture=toy_copy", "--gin.EVAL_BATCH_SIZE=4"]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(trained, tmp_path, *arguments)
+    evaluate(trained, tmp_path, *arguments, "--gin.DECODING=sample")
+    assert calls == [4, 2, 4, 2]
 
 
 def test_one_task_another_split_and_one_checkpoint(trained, tmp_path):
@@ -122,6 +173,9 @@ def test_answers_of_another_evaluation_are_not_used(trained, tmp_path):
         (["--gin.EVAL_SPLIT=tset"], DataError, "no split 'tset'; there are test, train"),
         (["--gin.VOCABULARY=default"], CheckpointError, "vocabulary"),
         (["--gin.EMB_DIM=16"], CheckpointError, r"model emb_dim \(32 -> 16\)"),
+        (["--gin.DECODING=beem"], ConfigError, "did you mean 'beam'"),
+        (["--gin.DECODING=beam", "--gin.NUM_BEAMS=0"], ConfigError, "num_beams must be"),
+        (["--gin.NUM_BEEMS=2"], ConfigError, "did you mean 'NUM_BEAMS'"),
     ],
 )
 def test_what_does_not_fit_is_refused(trained, tmp_path, arguments, error, message):
@@ -141,6 +195,36 @@ def test_buckets_pad_by_at_most_half_and_are_few():
     for n in range(33, 1025):
         assert n <= generation.bucket_length(n, 1024) <= 1.5 * n + 1
     assert generation.bucket_length(500, 300) == 300
+
+
+@pytest.mark.parametrize("method", ["sample", "beam"])
+def test_one_compilation_a_bucket(method):
+    from flan_jax.instructions.vocabulary import VOCABULARY
+
+    VOCABULARY.use("byte")
+    config = T5Config(384, 8, 2, 4, num_encoder_layers=1, num_decoder_layers=1, mlp_dim=8)
+    model = Model(config)
+    decoding = Decoding(method, num_beams=2)
+    params = model.init(jax.random.key(0))
+    generator = generation.Generator(model, params, 50, 3, batch_size=4, decoding=decoding)
+    lengths = [1, 3, 31, 32, 33, 40, 47, 48, 49, 50, 51, 500] * 4 + [20]
+    np.random.default_rng(0).shuffle(lengths)
+    examples = [
+        Example(str(i), "t", np.full(n, 9, np.int32), np.array([1]), "", "")
+        for i, n in enumerate(lengths)
+    ]
+    seen, answers = set(), {}
+    for positions in generator.batches(examples):
+        longest = max(lengths[position] for position in positions)
+        seen.add(generation.bucket_length(min(longest, 50), 50))
+        batch = [("task", examples[position]) for position in positions]
+        answers |= zip(positions, generator.answer(batch), strict=True)
+        assert generator._decode._cache_size() == len(seen)
+    assert seen == {32, 48, 50} and len(positions) == 1  # the last batch is a short one
+    # The shortest gets the same answer alone and among the longest ones.
+    last, shortest, longest = (("task", examples[i]) for i in np.argsort(lengths)[[-2, 0, -1]])
+    assert generator.answer([shortest]) == [answers[int(shortest[1].id)]]
+    assert generator.answer([last, shortest, longest])[1] == answers[int(shortest[1].id)]
 
 
 def test_decoding_stops_at_eos_and_skips_padding():

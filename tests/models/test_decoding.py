@@ -1,14 +1,18 @@
-"""Decoding: the cache against full recomputation, early exit, and the model-agnostic loop."""
+"""Decoding: the cache against full recomputation, early exit, the loop, and sampling."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from flan_jax.models.decoding import decode, greedy_decode
+from flan_jax.errors import ConfigError
+from flan_jax.models.decoding import Decoding, decode, greedy_decode, keep_likely
 from flan_jax.models.t5 import T5, T5Config
 
 CONFIG = T5Config(
@@ -163,12 +167,136 @@ def test_other_ids():
     assert steps == 2
 
 
-def test_a_sampler_plugs_in(model, inputs):
-    def sample(logits_BxV, step):
-        return jax.random.categorical(jax.random.fold_in(jax.random.key(0), step), logits_BxV)
+@functools.partial(jax.jit, static_argnames="decoding")
+def sampled(model, inputs, draws, decoding):
+    return decode(model, inputs, decoding.chooser(draws), max_length=LENGTH, eos_id=-1)
 
-    tokens = decode(model, inputs, sample, max_length=LENGTH, eos_id=-1)
+
+DRAWS = jnp.asarray([11, 22, 33, 44], jnp.uint32)
+
+
+def test_samples_are_drawn_from_the_logits_of_each_step(model, inputs):
+    choose = Decoding("sample", seed=5).chooser(DRAWS)
+    tokens = sampled(model, inputs, DRAWS, Decoding("sample", seed=5))
     logits = full_logits(model, inputs, tokens)
-    again = jnp.stack([sample(logits[:, step], step) for step in range(LENGTH)], axis=1)
+    again = jnp.stack([choose(logits[:, step], step) for step in range(LENGTH)], axis=1)
     np.testing.assert_array_equal(tokens, again)
-    assert not np.array_equal(tokens, jitted_greedy(model, inputs, max_length=LENGTH))
+    assert not np.array_equal(tokens, jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1))
+    other = sampled(model, inputs, DRAWS, Decoding("sample", seed=6))
+    assert not np.array_equal(tokens, other)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"top_k": 1}, {"temperature": 1e-6}, {"top_p": 1e-6}, {"top_k": 1, "top_p": 0.3}]
+)
+def test_samples_of_one_token_are_greedy(model, inputs, changes):
+    tokens = sampled(model, inputs, DRAWS, Decoding("sample", **changes))
+    expected = jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1)
+    np.testing.assert_array_equal(tokens, expected)
+
+
+def test_a_sample_does_not_depend_on_its_batch(model, inputs):
+    decoding = Decoding("sample", temperature=1.3, top_p=0.9)
+    tokens = np.asarray(sampled(model, inputs, DRAWS, decoding))
+    order = np.array([2, 0, 3])
+    wider = jnp.pad(inputs, ((0, 0), (0, 5)))[order]
+    moved = sampled(model, wider, DRAWS[order], decoding)
+    np.testing.assert_array_equal(moved, tokens[order])
+    renamed = np.asarray(sampled(model, inputs, DRAWS.at[0].set(7), decoding))
+    np.testing.assert_array_equal(renamed[1:], tokens[1:])
+    assert not np.array_equal(renamed[0], tokens[0])
+
+
+@pytest.mark.parametrize("temperature, top_k, top_p", [(1.0, 0, 1.0), (0.7, 4, 1.0), (2.0, 5, 0.8)])
+def test_frequencies_follow_the_softmax(temperature, top_k, top_p):
+    logits = np.array([0.3, -1.0, 2.0, 1.4, 0.0, -2.0])
+    count = 40_000
+    choose = Decoding("sample", temperature, top_k, top_p, seed=1).chooser(jnp.arange(count))
+    drawn = choose(jnp.tile(jnp.asarray(logits, jnp.float32), (count, 1)), jnp.int32(3))
+    observed = np.bincount(drawn, minlength=len(logits))
+    expected = reference_probabilities(logits / temperature, top_k, top_p) * count
+    assert np.all(observed[expected == 0] == 0)
+    chi_square = np.sum((observed - expected)[expected > 0] ** 2 / expected[expected > 0])
+    assert chi_square < 20.5  # one in a thousand, at five degrees of freedom
+
+
+def test_steps_and_rows_draw_independently():
+    uniform = jnp.zeros((2000, 4))
+    choose = Decoding("sample").chooser(jnp.arange(2000))
+    first, second = (np.asarray(choose(uniform, jnp.int32(step))) for step in (0, 1))
+    for left, right in ((first, second), (first[1:], first[:-1])):
+        assert np.mean(left == right) == pytest.approx(0.25, abs=0.04)
+
+
+def reference_probabilities(logits, top_k, top_p):
+    """What is left of a softmax, one token at a time."""
+    order = np.argsort(-logits, kind="stable")[: top_k or len(logits)]
+    weights = np.exp(logits[order] - logits.max())
+    weights /= weights.sum()
+    count = 1
+    while count < len(order) and weights[:count].sum() < top_p:
+        count += 1
+    left = np.zeros(len(logits))
+    left[order[:count]] = weights[:count] / weights[:count].sum()
+    return left
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    logits=st.lists(st.integers(-40, 40), min_size=8, max_size=8, unique=True),
+    top_k=st.integers(0, 9),
+    top_p=st.floats(0.01, 1.0),
+)
+def test_the_right_tokens_are_kept(logits, top_k, top_p):
+    logits = np.array(logits) / 8
+    expected = reference_probabilities(logits, top_k, top_p)
+    # Where a sum of probabilities is next to top_p, rounding decides.
+    below = reference_probabilities(logits, top_k, top_p - 1e-5)
+    above = reference_probabilities(logits, top_k, min(top_p + 1e-5, 1.0))
+    assume(np.array_equal(below > 0, above > 0))
+    kept = np.asarray(keep_likely(jnp.asarray(logits, jnp.float32)[None], top_k, top_p))[0]
+    np.testing.assert_array_equal(np.isfinite(kept), expected > 0)
+    np.testing.assert_array_equal(kept[np.isfinite(kept)], np.float32(logits[expected > 0]))
+
+
+def test_equally_likely_tokens_are_kept_together():
+    logits = jnp.asarray([[1.0, 0.0, 1.0, 1.0]])
+    for top_k, top_p in ((1, 1.0), (2, 1.0), (0, 0.2)):
+        kept = keep_likely(logits, top_k, top_p)
+        assert np.isfinite(kept).tolist() == [[True, False, True, True]]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"method": "beem"},
+            "not one of 'greedy', 'sample', 'beam'; did you mean 'beam'",
+        ),
+        ({"method": "Greedy"}, "did you mean 'greedy'"),
+        ({"method": None}, "decoding method None"),
+        ({"temperature": 0}, "temperature must be a number from 1e-06, not 0"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": "hot"}, "temperature must be a number .* not 'hot'"),
+        ({"top_k": -1}, "top_k must be a whole number from 0, not -1"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"top_p": 1.5}, "top_p must be a number from 1e-06 to 1.0, not 1.5"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"num_beams": 0}, "num_beams must be a whole number from 1, not 0"),
+        ({"num_beams": True}, "num_beams"),
+        ({"length_penalty": float("inf")}, "length_penalty must be a number, not inf"),
+        ({"seed": 0.5}, "seed must be a whole number, not 0.5"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Decoding(**changes)
+
+
+def test_a_record_holds_what_the_method_reads():
+    assert Decoding().describe() == {"method": "greedy"}
+    beams = Decoding("beam", num_beams=2, temperature=3.0).describe()
+    assert beams == {"method": "beam", "num_beams": 2, "length_penalty": 1.0}
+    assert set(Decoding("sample").describe()) == {"method", "temperature", "top_k", "top_p", "seed"}
+    with pytest.raises(ConfigError, match="'beam' is not a choice"):
+        Decoding("beam").chooser(DRAWS)
