@@ -155,7 +155,7 @@ class BatchSource:
         self._units = units
         self._layout = layout
         self._steps = steps
-        self._rows = rows or slice(0, plan.config.batch_size)
+        self.rows = rows or slice(0, plan.config.batch_size)
 
     def __len__(self) -> int:
         return self._steps
@@ -163,7 +163,7 @@ class BatchSource:
     def __getitem__(self, step: int) -> LoadedBatch:
         config = self._plan.config
         placed = self._plan.batch(step)
-        low, high, _ = self._rows.indices(config.batch_size)
+        low, high, _ = self.rows.indices(config.batch_size)
         first, last = (int(np.searchsorted(placed.row, row)) for row in (low, high))
         mine = placed.take(slice(first, last))
         rows: list[list[Example]] = [[] for _ in range(high - low)]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flan_jax.models import layers
+from flan_jax.models.sharding import constrain
 
 # Finite, so that a query with nothing to look at (padding) averages everything instead of giving
 # NaN, yet so low that the softmax weight of a masked key is exactly zero beside any other key.
@@ -145,7 +146,8 @@ class Attention(nnx.Module):
         self.out = layers.Linear(inner_dim, emb_dim, axes=("heads", "embed"), **options)
 
     def _split_heads(self, x: jax.Array) -> jax.Array:
-        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)
+        x = x.reshape(*x.shape[:-1], self.num_heads, self.head_dim)
+        return constrain(x, "batch", "length", "heads", "head_dim")
 
     def keys_values(self, x_BxSxD: jax.Array) -> KeysValues:
         """Projects the attended-to states to keys and values [B, S, H, K]."""

@@ -96,9 +96,20 @@ class Model:
         """Returns logits [B, T, V] in float32."""
         return self.bind(params)(batch, dropout_key=dropout_key)
 
+    def hidden_and_head(
+        self, params: Params, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None
+    ) -> tuple[jax.Array, nnx.Module]:
+        """Returns hidden states [B, T, D], and the module that maps them to logits."""
+        module = self.bind(params)
+        return module.hidden_states(batch, dropout_key=dropout_key), module.output_head()
+
+    def forward_flops(self, inputs_length: int, targets_length: int) -> float:
+        """Returns the floating point operations of a forward pass over one row."""
+        return self.config.forward_flops(inputs_length, targets_length)
+
     def describe(self) -> dict[str, Any]:
         """Returns what makes two models incompatible: family and shape, not numerics."""
-        ignored = ("dtype", "dropout_rate")
+        ignored = ("dtype", "dropout_rate", "remat")
         fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in ignored}
         return {"family": type(self.config).__name__, **fields}
 

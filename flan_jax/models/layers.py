@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flan_jax.models.sharding import constrain
+
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -24,6 +26,15 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),  # the tanh form T5 1.1 was trained with
     "silu": jax.nn.silu,
     "linear": lambda x: x,
+}
+
+# What the forward pass of a layer keeps for the backward pass, from all to nearly nothing.
+REMAT: dict[str, Callable[..., Any] | None] = {
+    "none": None,
+    # Products with parameters; attention scores and all that is elementwise are computed again.
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    # Only the input of each layer.
+    "full": jax.checkpoint_policies.nothing_saveable,
 }
 
 fan_in_normal = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -129,6 +140,29 @@ class Embed(nnx.Module):
         )
 
 
+class TiedHead(nnx.Module):
+    """Output head that is the embedding table, on hidden states times `scale`."""
+
+    def __init__(self, embed: Embed, scale: float):
+        self.embed = embed
+        self.scale = scale
+
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
+        return constrain(self.embed.attend(hidden * self.scale), "batch", "length", "vocab")
+
+
+class OutputHead(nnx.Module):
+    """Output head with a kernel of its own."""
+
+    def __init__(self, kernel: Linear):
+        self.kernel = kernel
+
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
+        return constrain(self.kernel(hidden, out_dtype=jnp.float32), "batch", "length", "vocab")
+
+
 def relative_position_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
     """Bucket of each distance 0..max_distance (Raffel et al., 2020, section 2.1).
 
@@ -225,6 +259,7 @@ class MLP(nnx.Module):
         hidden = 1
         for i, name in enumerate(self.activations):
             hidden = hidden * ACTIVATIONS[name](getattr(self, f"wi_{i}")(x))
+        hidden = constrain(hidden, "batch", "length", "mlp")
         return self.wo(dropout(hidden, self.dropout_rate, dropout_key))
 
 
@@ -254,6 +289,8 @@ def scan_layers(
     layers: nnx.Module,
     carry: Any,
     per_layer: Any = None,
+    *,
+    remat: str = "none",
 ) -> tuple[Any, Any]:
     """Runs stacked layers one after another, compiled once whatever their number.
 
@@ -262,6 +299,7 @@ def scan_layers(
         layers: What `stack_layers` built.
         carry: First carry, such as the hidden states.
         per_layer: Tree of arrays [L, ...]; a layer's slice is its `inputs`.
+        remat: Name in `REMAT`: what the backward pass computes again instead of keeping.
 
     Returns:
         The last carry, and the outputs of all layers stacked on a leading axis.
@@ -273,4 +311,7 @@ def scan_layers(
         layer_params, index, inputs = xs
         return body(nnx.merge(graphdef, layer_params), index, carry, inputs)
 
+    if remat != "none":
+        # Inside a scan the loop itself keeps XLA from undoing the recomputation.
+        step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=False)
     return jax.lax.scan(step, carry, (params, jnp.arange(num_layers), per_layer))

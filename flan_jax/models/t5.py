@@ -20,6 +20,9 @@ from flax import nnx
 from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
 from flan_jax.models.layers import dropout, fold
+from flan_jax.models.sharding import constrain
+
+_STATES = ("batch", "length", "activation_embed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,7 @@ class T5Config:
         dtype: Dtype of the computation, "bfloat16" on accelerators. Softmax, norm statistics and
             logits are float32 in any case.
         param_dtype: Dtype of the parameters.
+        remat: Name in `layers.REMAT`: what training computes again to save memory.
     """
 
     vocab_size: int
@@ -61,6 +65,7 @@ class T5Config:
     layer_norm_epsilon: float = 1e-6
     dtype: str = "float32"
     param_dtype: str = "float32"
+    remat: str = "none"
 
     def __post_init__(self):
         # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
@@ -75,8 +80,25 @@ class T5Config:
             value = getattr(self, field.name)
             if field.type in (int, "int") and value < 1:
                 raise ValueError(f"{field.name}={value} must be at least 1.")
+        if self.remat not in layers.REMAT:
+            raise ValueError(f"remat={self.remat!r} must be one of {', '.join(layers.REMAT)}.")
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ValueError(f"dropout_rate={self.dropout_rate} must lie in [0, 1).")
+
+    def forward_flops(self, inputs_length: int, targets_length: int) -> float:
+        """Returns the floating point operations of a forward pass over one row.
+
+        Products alone, two operations a multiply-add, over all positions and whole attention
+        squares, as MFU is counted (Chowdhery et al., 2022, appendix B); a training step is three
+        forward passes.
+        """
+        s, t, d, v = inputs_length, targets_length, self.emb_dim, self.vocab_size
+        inner = self.num_heads * self.head_dim
+        mlp = (len(self.mlp_activations) + 1) * d * self.mlp_dim
+        encoder = s * (4 * d * inner + mlp) + 2 * s * s * inner
+        decoder = t * (6 * d * inner + mlp) + 2 * s * d * inner + 2 * t * (t + s) * inner
+        layers = self.num_encoder_layers * encoder + self.num_decoder_layers * decoder
+        return 2.0 * (layers + t * d * v)
 
 
 def _dtypes(config: T5Config) -> dict[str, Any]:
@@ -209,6 +231,7 @@ class Encoder(nnx.Module):
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.dropout_rate = config.dropout_rate
+        self.remat = config.remat
         self.layers = layers.stack_layers(
             lambda layer_rngs: EncoderLayer(config, layer_rngs), config.num_encoder_layers, rngs
         )
@@ -225,10 +248,12 @@ class Encoder(nnx.Module):
 
         def body(layer: EncoderLayer, index: jax.Array, x: jax.Array, _: None):
             key = fold(layers_key, index)
-            return layer(x, mask=mask, bias=bias_1xHxSxS, dropout_key=key), None
+            x = layer(x, mask=mask, bias=bias_1xHxSxS, dropout_key=key)
+            return constrain(x, *_STATES), None
 
         x_BxSxD = dropout(x_BxSxD, self.dropout_rate, fold(dropout_key, 0))
-        x_BxSxD, _ = layers.scan_layers(body, self.layers, x_BxSxD)
+        x_BxSxD = constrain(x_BxSxD, *_STATES)
+        x_BxSxD, _ = layers.scan_layers(body, self.layers, x_BxSxD, remat=self.remat)
         return dropout(self.norm(x_BxSxD), self.dropout_rate, fold(dropout_key, 1))
 
 
@@ -237,6 +262,7 @@ class Decoder(nnx.Module):
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
         self.dropout_rate = config.dropout_rate
+        self.remat = config.remat
         self.layers = layers.stack_layers(
             lambda layer_rngs: DecoderLayer(config, layer_rngs), config.num_decoder_layers, rngs
         )
@@ -260,10 +286,12 @@ class Decoder(nnx.Module):
 
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, _: None):
             cross_kv = layer.cross_attention.keys_values(encoded_BxSxD)
-            return layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)[0], None
+            x, _ = layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)
+            return constrain(x, *_STATES), None
 
         x_BxTxD = dropout(x_BxTxD, self.dropout_rate, fold(dropout_key, 0))
-        x_BxTxD, _ = layers.scan_layers(body, self.layers, x_BxTxD)
+        x_BxTxD = constrain(x_BxTxD, *_STATES)
+        x_BxTxD, _ = layers.scan_layers(body, self.layers, x_BxTxD, remat=self.remat)
         return dropout(self.norm(x_BxTxD), self.dropout_rate, fold(dropout_key, 1))
 
     def cross_keys_values(self, encoded_BxSxD: jax.Array) -> KeysValues:
@@ -329,12 +357,27 @@ class T5(nnx.Module):
         self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """Returns logits_BxTxV in float32; without a dropout key the call is deterministic."""
+        return self.output_head()(self.hidden_states(batch, dropout_key=dropout_key))
+
+    def hidden_states(
+        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what the output head reads, [B, T, D] in the compute dtype."""
         encoded_BxSxD = self.encode(
             batch["encoder_input_tokens"],
             batch.get("encoder_segment_ids"),
             dropout_key=fold(dropout_key, 0),
         )
-        return self.decode(encoded_BxSxD, batch, dropout_key=fold(dropout_key, 1))
+        return self._decoded(encoded_BxSxD, batch, dropout_key=fold(dropout_key, 1))
+
+    def output_head(self) -> nnx.Module:
+        """Returns the module that maps hidden states [..., D] to float32 logits [..., V].
+
+        Apart from the rest, so that a loss need not hold the logits of all positions at once.
+        """
+        if self.config.logits_via_embedding:
+            return layers.TiedHead(self.embed, self.config.emb_dim**-0.5)
+        return layers.OutputHead(self.head)
 
     def encode(
         self,
@@ -362,17 +405,21 @@ class T5(nnx.Module):
 
         Apart from `encode` so that one encoding serves several targets, as ranking options needs.
         """
+        return self.output_head()(self._decoded(encoded_BxSxD, batch, dropout_key=dropout_key))
+
+    def _decoded(
+        self, encoded_BxSxD: jax.Array, batch: Mapping[str, jax.Array], dropout_key: Any
+    ) -> jax.Array:
         encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
         tokens_BxT = batch["decoder_input_tokens"]
         causal_1x1xTxT = attention.causal_mask(tokens_BxT.shape[1])
-        hidden_BxTxD = self.decoder(
+        return self.decoder(
             self.embed(tokens_BxT),
             encoded_BxSxD,
             self_mask=segment_mask(segments_BxT, segments_BxT) & causal_1x1xTxT,
             cross_mask=segment_mask(segments_BxT, encoder_segments_BxS),
             dropout_key=dropout_key,
         )
-        return self._logits(hidden_BxTxD)
 
     def decoding_start_tokens(self, encoder_input_tokens_BxS: jax.Array) -> jax.Array:
         """Returns the tokens [B] to feed to the first `decode_step`: T5 begins with token 0."""
@@ -397,14 +444,9 @@ class T5(nnx.Module):
         At most `max_length` steps fit a cache; a further one overwrites its last entry.
         """
         hidden_Bx1xD, cache = self.decoder.step(self.embed(tokens_B[:, None]), cache)
-        return self._logits(hidden_Bx1xD)[:, 0], cache
+        return self.output_head()(hidden_Bx1xD)[:, 0], cache
 
     def gather_beams(self, cache: T5Cache, beams_BxN: jax.Array) -> T5Cache:
         """Rearranges the rows of each example; see `DecodingModel.gather_beams`."""
         self_kv = KeysValues(*(decoding.gather_beams(x, beams_BxN, axis=1) for x in cache.self_kv))
         return cache._replace(self_kv=self_kv)
-
-    def _logits(self, hidden: jax.Array) -> jax.Array:
-        if self.config.logits_via_embedding:
-            return self.embed.attend(hidden * self.config.emb_dim**-0.5)
-        return self.head(hidden, out_dtype=jnp.float32)

@@ -1,49 +1,203 @@
-"""Cross-entropy with z-loss, and what is reported of it."""
+"""The training objective: cross-entropy with z-loss and label smoothing, and what is reported."""
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import gin
 import jax
 import jax.numpy as jnp
+from flax import nnx
+
+from flan_jax.errors import ConfigError, did_you_mean
+
+NORMALIZING_FACTORS = ("NUM_REAL_TARGET_TOKENS", "NUM_TOTAL_TARGET_TOKENS", "AVERAGE_PER_SEQUENCE")
 
 
 class LossSums(NamedTuple):
     """Sums over the target tokens of a batch; float32 scalars.
 
     Attributes:
-        loss: cross-entropy plus z-loss.
+        objective: weighted cross-entropy plus z-loss, in nats; its gradient is followed.
+        loss: the same with every target token weighing 1.
         z_loss: the part of `loss` that is z-loss.
         correct: number of tokens predicted right.
         tokens: number of target tokens.
     """
 
+    objective: jax.Array
     loss: jax.Array
     z_loss: jax.Array
     correct: jax.Array
     tokens: jax.Array
 
+    def __add__(self, other: "LossSums") -> "LossSums":  # type: ignore[override]
+        return LossSums(*(a + b for a, b in zip(self, other, strict=True)))
 
-def cross_entropy(
-    logits_BxTxV: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array, z_loss: float = 0.0
-) -> LossSums:
-    """Returns summed cross-entropy in nats.
 
-    The z-loss `z_loss * log(Z)**2` keeps the softmax's normaliser near 1 (Chowdhery et al. 2022,
-    section 5; T5X uses 1e-4).
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """How tokens become one number.
 
-    Args:
-        logits_BxTxV: float32 scores.
-        targets_BxT: int32 target tokens.
-        weights_BxT: 1 where a target counts, else 0.
-        z_loss: coefficient.
+    Attributes:
+        z_loss: coefficient of log(Z)**2, which keeps the softmax's normaliser near 1 (Chowdhery
+            et al. 2022, section 5; T5X uses 1e-4).
+        label_smoothing: probability taken from the target and spread evenly over all other
+            tokens (Szegedy et al. 2016, section 7); the entropy of that distribution is
+            subtracted, so that a perfect prediction has loss 0.
+        normalizing_factor: what the objective is divided by. As T5X defines it: a name in
+            `NORMALIZING_FACTORS`, a number, or None for the plain sum. AVERAGE_PER_SEQUENCE
+            weighs every example alike, whatever its length.
+        chunk: target positions whose logits are held at once; None holds all.
     """
-    weights = weights_BxT.astype(jnp.float32)
-    log_z = jax.nn.logsumexp(logits_BxTxV, axis=-1)
-    chosen = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
-    z_term = z_loss * jnp.square(log_z)
-    correct = jnp.argmax(logits_BxTxV, axis=-1) == targets_BxT
-    return LossSums(
-        loss=jnp.sum((log_z - chosen + z_term) * weights),
-        z_loss=jnp.sum(z_term * weights),
-        correct=jnp.sum(correct * weights),
-        tokens=jnp.sum(weights),
-    )
+
+    z_loss: float = 1e-4
+    label_smoothing: float = 0.0
+    normalizing_factor: str | float | None = "NUM_REAL_TARGET_TOKENS"
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        factor = self.normalizing_factor
+        if isinstance(factor, str) and factor not in NORMALIZING_FACTORS:
+            raise ConfigError(
+                f"LOSS_NORMALIZING_FACTOR {factor!r} is neither a number nor one of "
+                f"{', '.join(NORMALIZING_FACTORS)}{did_you_mean(factor, NORMALIZING_FACTORS)}"
+            )
+        if isinstance(factor, int | float) and factor <= 0:
+            raise ConfigError(f"LOSS_NORMALIZING_FACTOR must be above 0, not {factor}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"LABEL_SMOOTHING must lie in [0, 1), not {self.label_smoothing}")
+        if self.chunk is not None and self.chunk < 1:
+            raise ConfigError(f"LOSS_CHUNK must be None or above 0, not {self.chunk}")
+
+    def weights(self, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Returns the weight of every target token [B, T], and what their sum is divided by.
+
+        Both depend on the whole batch, so they are taken before it is cut into microbatches.
+        """
+        counted = batch["decoder_loss_weights"].astype(jnp.float32)
+        factor = self.normalizing_factor
+        if factor == "AVERAGE_PER_SEQUENCE":
+            lengths_BxT = _sequence_weights(counted, batch.get("decoder_segment_ids"))
+            weights = counted / jnp.maximum(lengths_BxT, 1.0)
+            return weights, jnp.maximum(jnp.sum(weights), 1.0)
+        if factor == "NUM_REAL_TARGET_TOKENS":
+            return counted, jnp.maximum(jnp.sum(counted), 1.0)
+        if factor == "NUM_TOTAL_TARGET_TOKENS":
+            return counted, jnp.float32(counted.size)
+        return counted, jnp.float32(1.0 if factor is None else factor)
+
+    def sums(
+        self,
+        head: nnx.Module,
+        hidden_BxTxD: jax.Array,
+        targets_BxT: jax.Array,
+        counted_BxT: jax.Array,
+        weights_BxT: jax.Array,
+    ) -> LossSums:
+        """Returns the summed loss of hidden states under an output head.
+
+        Args:
+            head: maps hidden states [B, T, D] to float32 logits [B, T, V].
+            hidden_BxTxD: what the head reads.
+            targets_BxT: int32 target tokens.
+            counted_BxT: 1 where a target counts, else 0.
+            weights_BxT: see `weights`.
+        """
+        per_token = (targets_BxT, counted_BxT.astype(jnp.float32), weights_BxT)
+        if self.chunk is None or self.chunk >= targets_BxT.shape[1]:
+            return self._of_logits(head(hidden_BxTxD), *per_token)
+        return _chunked(self, head, hidden_BxTxD, per_token)
+
+    def _of_logits(
+        self,
+        logits_BxTxV: jax.Array,
+        targets_BxT: jax.Array,
+        counted_BxT: jax.Array,
+        weights_BxT: jax.Array,
+    ) -> LossSums:
+        log_z = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+        chosen = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
+        z_term = self.z_loss * jnp.square(log_z)
+        loss = log_z - chosen + z_term
+        if self.label_smoothing:
+            loss += self._smoothing(logits_BxTxV, chosen)
+        correct = jnp.argmax(logits_BxTxV, axis=-1) == targets_BxT
+        return LossSums(
+            objective=jnp.sum(loss * weights_BxT),
+            loss=jnp.sum(loss * counted_BxT),
+            z_loss=jnp.sum(z_term * counted_BxT),
+            correct=jnp.sum(correct * counted_BxT),
+            tokens=jnp.sum(counted_BxT),
+        )
+
+    def _smoothing(self, logits_BxTxV: jax.Array, chosen_BxT: jax.Array) -> jax.Array:
+        """What smoothing adds to the cross-entropy of the target alone."""
+        vocab_size = logits_BxTxV.shape[-1]
+        low = self.label_smoothing / (vocab_size - 1)
+        entropy = -(
+            (1 - self.label_smoothing) * jnp.log(1 - self.label_smoothing)
+            + self.label_smoothing * jnp.log(low)
+        )
+        others = jnp.sum(logits_BxTxV, axis=-1) - chosen_BxT
+        return self.label_smoothing * chosen_BxT - low * others - entropy
+
+
+def _sequence_weights(counted_BxT: jax.Array, segments_BxT: jax.Array | None) -> jax.Array:
+    """Number of counted tokens in the sequence of each token [B, T]."""
+    if segments_BxT is None:
+        return jnp.broadcast_to(jnp.sum(counted_BxT, axis=1, keepdims=True), counted_BxT.shape)
+    same_BxTxT = segments_BxT[:, :, None] == segments_BxT[:, None, :]
+    return jnp.einsum("bts,bs->bt", same_BxTxT.astype(jnp.float32), counted_BxT)
+
+
+def _chunked(loss: Loss, head: nnx.Module, hidden_BxTxD: jax.Array, per_token: Any) -> LossSums:
+    """`Loss.sums` with the logits of only `loss.chunk` positions at a time.
+
+    The gradient of a chunk is taken while its logits are there, in the forward pass: one number
+    comes back from the backward pass, which scales it. So logits are neither kept nor computed
+    twice, which a rematerialised chunk would do.
+    """
+    graph, params = nnx.split(head)
+    chunks = jax.tree.map(lambda x: _split(x, loss.chunk or 1), (hidden_BxTxD, *per_token))
+
+    def of_chunk(params: Any, hidden: jax.Array, rest: Any) -> tuple[jax.Array, LossSums]:
+        sums = loss._of_logits(nnx.merge(graph, params)(hidden), *rest)
+        return sums.objective, sums
+
+    zeros = LossSums(*(jnp.zeros((), jnp.float32) for _ in LossSums._fields))
+
+    @jax.custom_vjp
+    def total(params: Any, hidden_chunks: jax.Array, rest: Any) -> LossSums:
+        def step(sums: LossSums, chunk: Any) -> tuple[LossSums, None]:
+            return sums + of_chunk(params, chunk[0], chunk[1])[1], None
+
+        return jax.lax.scan(step, zeros, (hidden_chunks, rest))[0]
+
+    def forward(params: Any, hidden_chunks: jax.Array, rest: Any) -> tuple[LossSums, Any]:
+        gradient = jax.grad(of_chunk, argnums=(0, 1), has_aux=True)
+
+        def step(carry: Any, chunk: Any) -> tuple[Any, jax.Array]:
+            sums, d_params = carry
+            (more, d_hidden), chunk_sums = gradient(params, *chunk)
+            return (sums + chunk_sums, jax.tree.map(jnp.add, d_params, more)), d_hidden
+
+        start = (zeros, jax.tree.map(jnp.zeros_like, params))
+        (sums, d_params), d_hidden = jax.lax.scan(step, start, (hidden_chunks, rest))
+        return sums, (d_params, d_hidden)
+
+    def backward(gradients: Any, cotangent: LossSums) -> Any:
+        scaled = jax.tree.map(lambda g: (g * cotangent.objective).astype(g.dtype), gradients)
+        return *scaled, None
+
+    total.defvjp(forward, backward)
+    return total(params, chunks[0], chunks[1:])
+
+
+def _split(x: jax.Array, chunk: int) -> jax.Array:
+    """Cuts [B, T, ...] into [ceil(T / chunk), B, chunk, ...], padded with zeros."""
+    rows, length, *rest = x.shape
+    count = -(-length // chunk)
+    x = jnp.pad(x, [(0, 0), (0, count * chunk - length), *[(0, 0)] * len(rest)])
+    return jnp.moveaxis(x.reshape(rows, count, chunk, *rest), 1, 0)

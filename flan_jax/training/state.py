@@ -1,17 +1,22 @@
 """The state of training and the one step that advances it."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.models.families import Model, Params
+from flan_jax.models.sharding import axis_rules
 from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
+
+Batch = Mapping[str, jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -31,7 +36,7 @@ class StepMetrics(NamedTuple):
 
     Attributes:
         loss: see `losses.LossSums`, like `z_loss`, `correct` and `tokens`.
-        gradient_norm: Euclidean norm of the whole gradient.
+        gradient_norm: Euclidean norm of the whole gradient, before it is clipped.
         params_norm: of all parameters after the step; not finite once any of them is not.
     """
 
@@ -46,32 +51,65 @@ class StepMetrics(NamedTuple):
         return StepMetrics(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def state_shardings(
-    model: Model, optimizer: optax.GradientTransformation, mesh: Mesh, preset: str = "data"
-) -> TrainState:
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that makes a step, but for where it runs.
+
+    Attributes:
+        model: the model.
+        optimizer: what turns gradients into updates.
+        loss: the objective.
+        microbatches: parts of the batch whose gradients are summed one after another; each holds
+            its own activations, so memory falls and the result stays.
+        seed: of initial weights and dropout.
+    """
+
+    model: Model
+    optimizer: optax.GradientTransformation
+    loss: losses.Loss = dataclasses.field(default_factory=losses.Loss)
+    microbatches: int = 1
+    seed: int = 0
+
+
+def state_shardings(recipe: Recipe, mesh: Any) -> TrainState:
     """Returns the sharding of every array of a train state.
 
-    A piece of optimizer state that is as large as a parameter lies as that parameter does; all
-    others (counts, factored statistics) are small and replicated.
+    Statistics of a parameter lie as it does: one as large as the parameter in the same way, a
+    factored one along the axes that it kept. Counts are replicated.
     """
-    by_name = mesh_lib.parameter_shardings(model.axes, mesh, preset)
-    shapes = model.shapes
-    optimizer_state = jax.eval_shape(optimizer.init, shapes)
+    axes, shapes = recipe.model.axes, recipe.model.shapes
+    by_name = mesh_lib.parameter_shardings(axes, shapes, mesh)
+    optimizer_state = jax.eval_shape(recipe.optimizer.init, shapes)
 
-    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Any:
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
-        if names and names[-1] in by_name and shapes[names[-1]].shape == leaf.shape:
-            return by_name[names[-1]]
+        if not names or names[-1] not in by_name:
+            return mesh_lib.replicated(mesh)
+        name, statistic = names[-1], [getattr(key, "name", None) for key in path]
+        spec = tuple(by_name[name].spec)
+        if shapes[name].shape == leaf.shape:
+            return by_name[name]
+        for kind in ("v_row", "v_col"):
+            if kind in statistic and leaf.ndim == len(spec) - 1:
+                gone = _reduced_axis(shapes[name].shape, axes[name], kind)
+                if leaf.shape == tuple(np.delete(shapes[name].shape, gone)):
+                    return NamedSharding(mesh, PartitionSpec(*spec[:gone], *spec[gone + 1 :]))
         return mesh_lib.replicated(mesh)
 
     return TrainState(by_name, jax.tree_util.tree_map_with_path(place, optimizer_state))
 
 
-def abstract_state(
-    model: Model, optimizer: optax.GradientTransformation, shardings: TrainState
-) -> TrainState:
+def _reduced_axis(shape: tuple[int, ...], axes: tuple[str | None, ...], kind: str) -> int:
+    """Axis that optax averages over: the largest for v_row, the second largest for v_col."""
+    own = [axis for axis, name in enumerate(axes) if name != "layers"]
+    by_size = sorted(own, key=lambda axis: shape[axis])
+    return by_size[-1 if kind == "v_row" else -2]
+
+
+def abstract_state(recipe: Recipe, shardings: TrainState) -> TrainState:
     """Returns shapes, dtypes and shardings of a train state, for restoring into."""
-    state = TrainState(model.shapes, jax.eval_shape(optimizer.init, model.shapes))
+    shapes = recipe.model.shapes
+    state = TrainState(shapes, jax.eval_shape(recipe.optimizer.init, shapes))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,
@@ -79,46 +117,29 @@ def abstract_state(
     )
 
 
-def init_state(
-    model: Model, optimizer: optax.GradientTransformation, shardings: TrainState, seed: int
-) -> TrainState:
-    """Returns a fresh state, made where it will lie."""
+def init_state(recipe: Recipe, shardings: TrainState) -> TrainState:
+    """Returns a fresh state, made where it will lie; the same on every mesh."""
 
     def init(key: jax.Array) -> TrainState:
-        params = model.init(key)
-        return TrainState(params, optimizer.init(params))
+        params = recipe.model.init(key)
+        return TrainState(params, recipe.optimizer.init(params))
 
-    return jax.jit(init, out_shardings=shardings)(jax.random.key(seed))
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(recipe.seed))
 
 
 def train_step(
-    state: TrainState,
-    batch: Mapping[str, jax.Array],
-    step: jax.Array,
-    *,
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    seed: int,
-    z_loss: float,
+    state: TrainState, batch: Batch, step: jax.Array, *, recipe: Recipe
 ) -> tuple[TrainState, StepMetrics]:
     """Returns the next state and this step's metrics.
 
-    The gradient is that of the mean loss over the batch's target tokens. The dropout key is a
-    function of seed and step, so that a resumed run draws what an uninterrupted one would.
+    The dropout key is a function of seed and step, so that a resumed run draws what an
+    uninterrupted one would.
     """
-    dropout_key = None
-    if model.config.dropout_rate > 0:
-        dropout_key = jax.random.fold_in(jax.random.key(seed), step)
-
-    def mean_loss(params: Params) -> tuple[jax.Array, losses.LossSums]:
-        logits = model.apply(params, batch, dropout_key)
-        sums = losses.cross_entropy(
-            logits, batch["decoder_target_tokens"], batch["decoder_loss_weights"], z_loss
-        )
-        return sums.loss / jnp.maximum(sums.tokens, 1.0), sums
-
-    gradients, sums = jax.grad(mean_loss, has_aux=True)(state.params)
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+    key = None
+    if recipe.model.config.dropout_rate > 0:
+        key = jax.random.fold_in(jax.random.key(recipe.seed), step)
+    gradients, sums = loss_gradients(state.params, batch, key, recipe)
+    updates, optimizer = recipe.optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = StepMetrics(
         sums.loss,
@@ -128,27 +149,81 @@ def train_step(
         gradient_norm=optax.global_norm(gradients),
         params_norm=optax.global_norm(params),
     )
-    return TrainState(params, optimizer_state), metrics
+    return TrainState(params, optimizer), metrics
 
 
-def compile_train_step(
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    shardings: TrainState,
-    mesh: Mesh,
-    *,
-    seed: int,
-    z_loss: float,
-) -> Any:
+def loss_gradients(
+    params: Params, batch: Batch, key: jax.Array | None, recipe: Recipe
+) -> tuple[Params, losses.LossSums]:
+    """Returns the gradient of the objective over a batch, and the sums of `loss_sums`."""
+    weights, divisor = recipe.loss.weights(batch)
+    whole = {**batch, "objective_weights": weights}
+
+    def objective(params: Params, part: Batch, key: Any) -> tuple[jax.Array, losses.LossSums]:
+        sums = loss_sums(params, part, key, recipe)
+        return sums.objective / divisor, sums
+
+    gradient = jax.grad(objective, has_aux=True)
+    if recipe.microbatches == 1:
+        return gradient(params, whole, key)
+
+    def add(total: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+        number, part = numbered
+        part_key = None if key is None else jax.random.fold_in(key, number)
+        return jax.tree.map(jnp.add, total, gradient(params, part, part_key)), None
+
+    parts = jax.tree.map(lambda x: _interleave(x, recipe.microbatches), whole)
+    zeros = (
+        jax.tree.map(jnp.zeros_like, params),
+        losses.LossSums(*(jnp.zeros((), jnp.float32) for _ in losses.LossSums._fields)),
+    )
+    return jax.lax.scan(add, zeros, (jnp.arange(recipe.microbatches), parts))[0]
+
+
+def _interleave(x: jax.Array, parts: int) -> jax.Array:
+    """Cuts rows [B, ...] into [parts, B / parts, ...], every device giving some to each part."""
+    return jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1)
+
+
+def loss_sums(
+    params: Params, batch: Batch, key: jax.Array | None, recipe: Recipe
+) -> losses.LossSums:
+    """Returns the loss of a batch, summed over its tokens."""
+    hidden, head = recipe.model.hidden_and_head(params, batch, key)
+    counted = batch["decoder_loss_weights"]
+    weights = batch.get("objective_weights", counted)
+    return recipe.loss.sums(head, hidden, batch["decoder_target_tokens"], counted, weights)
+
+
+def compile_train_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
     """Returns the jitted step `(state, batch, step) -> (state, metrics)`.
 
     The old state is donated: it is gone after the call.
     """
-    step = functools.partial(train_step, model=model, optimizer=optimizer, seed=seed, z_loss=z_loss)
     everywhere = mesh_lib.replicated(mesh)
+
+    def step_fn(state: TrainState, batch: Batch, step: jax.Array) -> Any:
+        with axis_rules(mesh, mesh_lib.RULES):
+            return train_step(state, batch, step, recipe=recipe)
+
     return jax.jit(
-        step,
+        step_fn,
         in_shardings=(shardings, mesh_lib.batch_sharding(mesh), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
+
+
+def compile_eval_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
+    """Returns the jitted `(params, batch) -> LossSums`, without dropout."""
+
+    @functools.partial(
+        jax.jit,
+        in_shardings=(shardings.params, mesh_lib.batch_sharding(mesh)),
+        out_shardings=mesh_lib.replicated(mesh),
+    )
+    def step_fn(params: Params, batch: Batch) -> losses.LossSums:
+        with axis_rules(mesh, mesh_lib.RULES):
+            return loss_sums(params, batch, None, recipe)
+
+    return step_fn

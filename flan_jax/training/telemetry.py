@@ -1,17 +1,39 @@
-"""What a run tells of itself: console lines and progress, JSON lines, TensorBoard."""
+"""What a run tells of itself: how fast, how full, where time goes, and what it learned."""
 
+import contextlib
 import dataclasses
 import json
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 from etils import epath
 
+from flan_jax.errors import FlanJaxError
 from flan_jax.terminal import Progress
+from flan_jax.training import state as state_lib
+from flan_jax.training.trackers import Tracker
 
-METRICS_FILE = "metrics.jsonl"
+# Dense bfloat16 FLOP/s of one device as jax counts devices, by a piece of `device_kind`; from the
+# vendors' data sheets. The first piece found counts.
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "TPU v6 lite": 918e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v4": 275e12,
+    "TPU v3": 61.5e12,
+    "TPU v2": 22.5e12,
+}
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """Returns the peak FLOP/s of a kind of device, None where it is not known (as for CPUs)."""
+    return next((flops for kind, flops in PEAK_FLOPS.items() if kind in device_kind), None)
 
 
 @dataclasses.dataclass
@@ -20,7 +42,9 @@ class Window:
 
     Attributes:
         started: `time.perf_counter()` at its start.
-        waited: seconds spent waiting for the next batch.
+        seconds: time in named parts of the loop: "data" waits for the next batch, "host" hands
+            it over and keeps the books, "aside" validates and saves. What is left is compute:
+            the host waits for the device, or runs ahead of it at no cost.
         tokens: input and target tokens of all rows, padding left out.
         positions: positions of those rows, padding included.
         examples: examples in them.
@@ -28,28 +52,137 @@ class Window:
     """
 
     started: float = dataclasses.field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    tokens: int = 0
+    seconds: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"data": 0.0, "host": 0.0, "aside": 0.0}
+    )
+    tokens: float = 0.0
     positions: int = 0
     examples: int = 0
     steps: int = 0
 
-    def report(self) -> dict[str, float]:
-        """Returns rates and shares since the start of the window; nothing of an empty one."""
+    @contextlib.contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Adds the time inside to a part."""
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.perf_counter() - before
+
+    def stepping(self) -> float:
+        """Returns the seconds since the start but for those aside."""
+        return max(time.perf_counter() - self.started - self.seconds["aside"], 1e-9)
+
+    def report(self, flops_per_step: float = 0.0) -> dict[str, float]:
+        """Returns rates and shares since the start of the window; nothing of an empty one.
+
+        Args:
+            flops_per_step: of the model, over all devices, see `forward_flops` of a family.
+        """
         if not self.steps:
             return {}
-        seconds = max(time.perf_counter() - self.started, 1e-9)
-        return {
+        seconds = self.stepping()
+        data, host = self.seconds["data"] / seconds, self.seconds["host"] / seconds
+        values = {
             "tokens_per_second": self.tokens / seconds,
             "examples_per_second": self.examples / seconds,
             "step_seconds": seconds / self.steps,
-            "data_wait_share": self.waited / seconds,
+            "compute_share": max(1.0 - data - host, 0.0),
+            "data_wait_share": data,
+            "host_share": host,
             "fill": self.tokens / max(self.positions, 1),
         }
+        if flops_per_step:
+            flops = flops_per_step * self.steps / seconds
+            values["model_flops_per_second"] = flops
+            if peak := peak_flops(jax.devices()[0].device_kind):
+                values["mfu"] = flops / (peak * jax.device_count())
+        return values
+
+
+class Goodput:
+    """Share of the time since a run's first start that went into steps it kept.
+
+    Starting, compiling, validating and saving are not steps, and neither are steps that a killed
+    run took after its last checkpoint; nor is the time in which it did not run.
+    """
+
+    FILE = "first_start.json"
+
+    def __init__(self, model_dir: str, kept: float = 0.0):
+        """Args:
+        model_dir: directory of the run; keeps when it was first started.
+        kept: seconds of steps, from the checkpoint that the run goes on from.
+        """
+        self.kept = kept
+        path = epath.Path(model_dir) / self.FILE
+        try:
+            self._first = float(json.loads(path.read_text())["unix_seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._first = time.time()
+            path.write_text(json.dumps({"unix_seconds": self._first}))
+
+    def share(self) -> float:
+        """Returns the goodput so far."""
+        return min(self.kept / max(time.time() - self._first, 1e-9), 1.0)
+
+
+def read_metrics(sums: state_lib.StepMetrics, first: int, last: int) -> dict[str, float]:
+    """Waits for a window's metrics and returns means over its target tokens.
+
+    Raises:
+        FlanJaxError: the loss is not finite; names the window.
+    """
+    values = jax.device_get(sums)
+    tokens = max(float(values.tokens), 1.0)
+    loss = float(values.loss) / tokens
+    for what, value in (("loss", loss), ("norm of the weights", float(values.params_norm))):
+        if not np.isfinite(value):
+            raise FlanJaxError(
+                f"the {what} became {value} in steps {first} to {last}; the newest checkpoint is "
+                "from before. Lower LEARNING_RATE, or look at the examples of these steps"
+            )
+    steps = last - first + 1
+    return {
+        "loss": loss,
+        "z_loss": float(values.z_loss) / tokens,
+        "accuracy": float(values.correct) / tokens,
+        "target_tokens": tokens,
+        "gradient_norm": float(values.gradient_norm) / steps,
+        "params_norm": float(values.params_norm) / steps,
+    }
+
+
+def memory_report(compiled: Any) -> str:
+    """Returns what a compiled step holds on each device, in words."""
+    facts = compiled.memory_analysis()
+    if facts is None:
+        return "memory unknown"
+    kept, temporary = facts.argument_size_in_bytes, facts.temp_size_in_bytes
+    return f"{size(kept)} of state and batch, {size(temporary)} temporary on each device"
+
+
+def peak_memory() -> dict[str, float]:
+    """Returns the most memory that was in use on the fullest device, where the backend tells."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [facts["peak_bytes_in_use"] for facts in stats if "peak_bytes_in_use" in facts]
+    return {"peak_memory_gib": max(peaks) / 2**30} if peaks else {}
+
+
+def size(count: float) -> str:
+    """Returns bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
 
 
 def console_line(step: int, steps: int, values: Mapping[str, float]) -> str:
     """Returns one line for people: what is learned, how fast, how full."""
+    if "loss" not in values:
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        return f"step {step}/{steps}  {shown}"
     line = f"step {step}/{steps}  loss {values['loss']:.4f}  accuracy {values['accuracy']:.3f}"
     if "tokens_per_second" in values:
         line += (
@@ -57,29 +190,27 @@ def console_line(step: int, steps: int, values: Mapping[str, float]) -> str:
             f"  data wait {100 * values['data_wait_share']:.1f} %"
             f"  fill {100 * values['fill']:.1f} %"
         )
+    if "mfu" in values:
+        line += f"  MFU {100 * values['mfu']:.1f} %"
     return line
 
 
 class Telemetry:
     """Writes the metrics of a run; everything but errors is for process 0 alone."""
 
-    def __init__(self, model_dir: str, start_step: int, steps: int, enabled: bool = True):
+    def __init__(self, steps: int, start_step: int, trackers: Sequence[Tracker], enabled: bool):
         """Args:
-        model_dir: directory of the run.
-        start_step: step the run resumes from; lines of later steps, from a run that was killed
-            after its last checkpoint, are dropped, so that the file is what an uninterrupted
-            run would have written.
-        steps: step the run ends at, for the progress bar.
+        steps: step the run ends at.
+        start_step: step it starts from.
+        trackers: where metrics go beside the console.
         enabled: whether this process writes.
         """
         self._steps = steps
         self._enabled = enabled
-        if not enabled:
-            return
-        self._path = epath.Path(model_dir) / METRICS_FILE
-        _drop_later_lines(self._path, start_step)
-        self._tensorboard = _tensorboard_writer(model_dir)
-        self._progress = Progress("training", steps, start_step)
+        self._trackers = trackers
+        self.latest: dict[str, float] = {}
+        if enabled:
+            self._progress = Progress("training", steps, start_step)
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -92,40 +223,50 @@ class Telemetry:
             self._progress.advance(1)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes metrics of a step to the console, JSON lines and TensorBoard."""
+        """Writes metrics of a step to the console and all trackers."""
+        self.latest |= values
         if not self._enabled:
             return
         self.say(console_line(step, self._steps, values))
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        import tensorflow as tf
-
-        with self._tensorboard.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(f"train/{name}", value)
+        for tracker in self._trackers:
+            tracker.write(step, values)
 
     def close(self) -> None:
         """Ends the progress bar and writes what is buffered."""
         if self._enabled:
             self._progress.close()
-            self._tensorboard.close()
+            for tracker in self._trackers:
+                tracker.close()
 
 
-def _drop_later_lines(path: epath.Path, step: int) -> None:
-    if not path.exists():
-        return
-    kept = []
-    for text in path.read_text().splitlines():
-        try:
-            if json.loads(text)["step"] <= step:
-                kept.append(text + "\n")
-        except (ValueError, KeyError, TypeError):  # the line a killed run was writing
-            continue
-    path.write_text("".join(kept))
+class Profiler:
+    """Traces a range of steps into MODEL_DIR/profile, for TensorBoard's profiler or Perfetto."""
 
+    def __init__(self, model_dir: str, steps: tuple[int, int] | None):
+        """Args:
+        model_dir: directory of the run.
+        steps: first and last step to trace; None for no trace.
+        """
+        self._folder = str(epath.Path(model_dir) / "profile")
+        self._steps = steps
+        self._running = False
 
-def _tensorboard_writer(model_dir: str) -> Any:
-    """TensorFlow's own writer: SeqIO has imported TensorFlow already, and it knows gs://."""
-    import tensorflow as tf
+    def before(self, step: int) -> None:
+        """Starts the trace where `step` is in its range."""
+        if self._steps and not self._running and self._steps[0] <= step <= self._steps[1]:
+            jax.profiler.start_trace(self._folder)
+            self._running = True
 
-    return tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard"))
+    def after(self, step: int, outputs: Any) -> str | None:
+        """Ends the trace after its last step; returns what to tell."""
+        if not self._running or not self._steps or step < self._steps[1]:
+            return None
+        jax.block_until_ready(outputs)
+        self.close()
+        return f"trace of steps {self._steps[0]} to {step}: {self._folder}"
+
+    def close(self) -> None:
+        """Ends a trace that is still running."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False

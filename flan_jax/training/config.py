@@ -1,0 +1,137 @@
+"""What a training run is configured by; gin binds it from macros."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin
+
+from flan_jax.errors import ConfigError
+from flan_jax.training.hooks import Hook, StopRule
+from flan_jax.training.losses import Loss
+from flan_jax.training.optimizers import Optimizer
+
+
+def _require_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """Loss and accuracy on held-out examples while training.
+
+    Attributes:
+        mixtures: SeqIO tasks or mixtures; none means no validation.
+        period: steps between validations; also at the last step.
+        batches: batches of each mixture, the same ones every time.
+        split: split of their tasks; tasks without it are left out.
+    """
+
+    mixtures: str | Sequence[str] = ()
+    period: int = 1000
+    batches: int = 10
+    split: str = "validation"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mixtures, str):
+            object.__setattr__(self, "mixtures", (self.mixtures,))
+        for field in ("period", "batches"):
+            _require_positive(f"VALIDATION_{field.upper()}", getattr(self, field))
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run depends on (gin_configs/runs/flan_jax/train.gin).
+
+    Attributes:
+        model: config of a model family, such as `T5Config`.
+        mixture: SeqIO task or mixture.
+        model_dir: where checkpoints, metrics and configuration go; an earlier run there is
+            continued.
+        train_steps: number of steps, those of earlier runs in `model_dir` included.
+        feature_lengths: tokens of a row, {"inputs": ..., "targets": ...}.
+        batch_size: rows of a step over all devices.
+        optimizer: see `optimizers.Optimizer`.
+        loss: see `losses.Loss`.
+        microbatches: parts that a batch is computed in, one after another.
+        packing: whether rows hold several examples.
+        split: split of the tasks to train on.
+        renderings: renderings of each task; epoch e trains on rendering e mod this.
+        render_seed: of templates and other draws.
+        seed: of initial weights, dropout and the order of data.
+        modules: task modules, for worker processes that prepare data.
+        prepared_dir: where prepared records are; see `settings.cache_root`.
+        initial_checkpoint_path: run or checkpoint whose weights a new run starts from.
+        checkpoint_period: steps between checkpoints.
+        keep_checkpoints: number of checkpoints to keep.
+        log_period: steps between reports.
+        sharding: preset in `mesh.PRESETS`.
+        mesh_shape: overrides the preset's devices by mesh axis.
+        validation: see `ValidationConfig`.
+        stop: when to end before `train_steps`; None never does.
+        hooks: further calls during training.
+        profile_steps: "a:b" writes a trace of steps a to b.
+        wandb_project: Weights & Biases project to report to; None reports to files alone.
+    """
+
+    model: Any
+    mixture: str
+    model_dir: str
+    train_steps: int
+    feature_lengths: Mapping[str, int]
+    batch_size: int
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    loss: Loss = dataclasses.field(default_factory=Loss)
+    microbatches: int = 1
+    packing: bool = True
+    split: str = "train"
+    renderings: int = 1
+    render_seed: int = 0
+    seed: int = 0
+    modules: Any = ()
+    prepared_dir: str | None = None
+    initial_checkpoint_path: str | None = None
+    checkpoint_period: int = 1000
+    keep_checkpoints: int = 3
+    log_period: int = 10
+    sharding: str = "data"
+    mesh_shape: Mapping[str, int] | None = None
+    validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
+    stop: StopRule | None = None
+    hooks: Sequence[Hook] = ()
+    profile_steps: str | None = None
+    wandb_project: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in (
+            "train_steps",
+            "batch_size",
+            "microbatches",
+            "checkpoint_period",
+            "log_period",
+        ):
+            _require_positive(field.upper(), getattr(self, field))
+        lengths = self.feature_lengths
+        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
+            raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+        self.profiled  # noqa: B018 - a bad value is refused now, not at its step
+
+    @property
+    def module_names(self) -> list[str]:
+        """`modules` as a list."""
+        return [self.modules] if isinstance(self.modules, str) else list(self.modules or ())
+
+    @property
+    def profiled(self) -> tuple[int, int] | None:
+        """First and last step to trace."""
+        if not self.profile_steps:
+            return None
+        first, colon, last = str(self.profile_steps).partition(":")
+        if not (colon and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
+            raise ConfigError(
+                f"PROFILE_STEPS {self.profile_steps!r}: expected first:last, such as 10:12"
+            )
+        return int(first), int(last)

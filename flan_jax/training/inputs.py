@@ -1,0 +1,135 @@
+"""What a run trains and validates on: prepared mixtures, their plans and their batches."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from flan_jax.data import loader
+from flan_jax.data import plan as plan_lib
+from flan_jax.data.plan import Plan, PlanConfig
+from flan_jax.data.prepare import PreparedMixture, Renderings, prepare
+from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.models.families import Model
+from flan_jax.training import losses
+from flan_jax.training import mesh as mesh_lib
+from flan_jax.training.config import TrainConfig
+
+Say = Callable[[str], None]
+
+
+def prepare_once(
+    config: TrainConfig, mixture: str, split: str, renderings: int, say: Say
+) -> PreparedMixture:
+    """Prepares on process 0 while the others wait, then opens everywhere."""
+
+    def go() -> PreparedMixture:
+        return prepare(
+            mixture,
+            split,
+            Renderings(renderings, config.render_seed),
+            config.prepared_dir,
+            modules=config.module_names,
+            report=say,
+        )
+
+    prepared = go() if jax.process_index() == 0 else None
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"prepared {mixture} {split}")
+    return prepared or go()
+
+
+def make_plan(config: TrainConfig, mixture: PreparedMixture) -> Plan:
+    """Returns which examples go where."""
+    layout = PlanConfig(
+        inputs_length=config.feature_lengths["inputs"],
+        targets_length=config.feature_lengths["targets"],
+        batch_size=config.batch_size,
+        packing=config.packing,
+        seed=config.seed,
+    )
+    return Plan(mixture.tables, mixture.rates, layout)
+
+
+def batch_source(
+    config: TrainConfig, plan: Plan, mixture: PreparedMixture, mesh: Mesh, steps: int
+) -> loader.BatchSource:
+    """Returns this process's rows of every batch, by step."""
+    special = loader.Layout(VOCABULARY.pad_id, VOCABULARY.eos_id)
+    rows = mesh_lib.local_rows(config.batch_size, mesh)
+    return loader.BatchSource(plan, mixture.units, special, steps, rows)
+
+
+def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: PreparedMixture) -> dict:
+    """Returns the facts that a continued run must share with its checkpoint; see `identity`."""
+    return {
+        "model": json.loads(json.dumps(model.describe())),
+        "vocabulary": VOCABULARY.fingerprint,
+        "tasks": mixture.recipes,
+        "rates": {table.name: mixture.rates[table.name] for table in plan.tables},
+        "plan": {
+            "format": plan_lib.FORMAT,
+            **dataclasses.asdict(plan.config),
+            "split": config.split,
+            "renderings": config.renderings,
+            "render_seed": config.render_seed,
+        },
+        "optimizer": config.optimizer.name,
+        "seed": config.seed,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Loss and accuracy on the first batches of a mixture's plan, which never change.
+
+    Attributes:
+        mixture: its name.
+        source: its batches.
+        eval_step: see `state.compile_eval_step`.
+        mesh: of the step.
+        batch_size: rows of a batch.
+    """
+
+    mixture: str
+    source: loader.BatchSource
+    eval_step: Any
+    mesh: Mesh
+    batch_size: int
+
+    def __call__(self, moment: Any) -> dict[str, float]:
+        """Returns `validation/<mixture>/loss` (nats a token) and `.../accuracy`."""
+        sums: Any = None
+        for arrays in self._batches():
+            one = self.eval_step(moment.params, arrays)
+            sums = one if sums is None else sums + one
+        values: losses.LossSums = jax.device_get(sums)
+        tokens = max(float(values.tokens), 1.0)
+        return {
+            f"validation/{self.mixture}/loss": float(values.loss - values.z_loss) / tokens,
+            f"validation/{self.mixture}/accuracy": float(values.correct) / tokens,
+        }
+
+    def _batches(self) -> Iterator[dict[str, jax.Array]]:
+        for step in range(len(self.source)):
+            yield mesh_lib.place_batch(self.source[step].arrays, self.mesh, self.batch_size)
+
+
+def make_validations(
+    config: TrainConfig, mesh: Mesh, eval_step: Any, say: Say
+) -> Iterator[Validation]:
+    """Yields one `Validation` for each mixture that the configuration names.
+
+    A mixture that is smaller than the asked number of batches is seen once, and the rest of its
+    last batch is filled from its start.
+    """
+    for name in config.validation.mixtures:
+        mixture = prepare_once(config, name, config.validation.split, 1, say)
+        plan = make_plan(config, mixture)
+        batches = min(config.validation.batches, -(-plan.rows_before(1) // config.batch_size))
+        source = batch_source(config, plan, mixture, mesh, batches)
+        yield Validation(name, source, eval_step, mesh, config.batch_size)
