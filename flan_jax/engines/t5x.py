@@ -7,6 +7,7 @@ index: it is found where requirements-t5x.txt has installed it, or in the source
 the environment variable T5X_PATH lists.
 """
 
+import functools
 import importlib.machinery
 import os
 import subprocess
@@ -48,6 +49,45 @@ def choose(what: str, name: str, among: Mapping[str, Callable[[], T]]) -> T:
 def only_if(condition: Any, value: T) -> T | None:
     """Returns `value` where the condition holds, else None, which turns a part of T5X off."""
     return value if condition else None
+
+
+def decoder(
+    method: str,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    length_penalty: float,
+    sample: Callable[..., Any],
+    beam: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Returns T5X's decoding function with the settings of our macros.
+
+    Args:
+        method: macro DECODING.
+        temperature: macro TEMPERATURE.
+        top_k: macro TOP_K; T5X takes it or `top_p`, not both.
+        top_p: macro TOP_P, of which T5X calls 1.0 zero.
+        length_penalty: macro LENGTH_PENALTY. T5X divides by ((5 + tokens) / 6) ** length_penalty.
+        sample: `t5x.decoding.temperature_sample`.
+        beam: `t5x.decoding.beam_search`.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    top_p = top_p if top_p < 1.0 else 0.0
+    makers: dict[str, Callable[[], Callable[..., Any]]] = {
+        "greedy": lambda: functools.partial(sample, temperature=0.0),
+        "sample": lambda: functools.partial(
+            sample, temperature=temperature, topk=top_k, topp=top_p
+        ),
+        "beam": lambda: functools.partial(beam, alpha=length_penalty),
+    }
+    return choose("DECODING", method, makers)
+
+
+def beams(method: str, num_beams: int) -> int:
+    """Returns how many sequences T5X follows: NUM_BEAMS where DECODING is 'beam', else one."""
+    return num_beams if method == "beam" else 1
 
 
 def end_on_error(config: T) -> T:

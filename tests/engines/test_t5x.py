@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,11 @@ def test_launch_trains_and_evaluates(experiment, tmp_path, monkeypatch, capfd):
     ]
     assert engine.launch(config.compose(experiment, "t5x", "eval", chosen), "eval") == 0
     assert list((out / "inference_eval").glob("*-metrics.jsonl"))
+    for decoding in (["DECODING=beam", "NUM_BEAMS=2"], ["DECODING=sample", "TOP_P=0.9"]):
+        shutil.rmtree(out)
+        text = config.compose(experiment, "t5x", "eval", [*chosen, *decoding])
+        assert engine.launch(text, "eval") == 0
+        assert list((out / "inference_eval").glob("*-metrics.jsonl"))
     capfd.readouterr()
 
 
@@ -123,6 +129,20 @@ def test_a_misspelt_optimizer_is_answered_with_the_nearest():
     assert engine.choose("OPTIMIZER", "adamw", makers) == 2
     with pytest.raises(ConfigError, match="did you mean 'adafactor'"):
         engine.choose("OPTIMIZER", "adafctor", makers)
+
+
+def test_decoding_means_on_t5x_what_it_means_here():
+    def decoder(method, top_p=1.0):
+        made = engine.decoder(method, 0.7, 5, top_p, 0.6, sample=print, beam=repr)
+        return made.func, made.keywords
+
+    assert decoder("greedy") == (print, {"temperature": 0.0})
+    assert decoder("sample") == (print, {"temperature": 0.7, "topk": 5, "topp": 0.0})
+    assert decoder("sample", 0.9)[1]["topp"] == 0.9
+    assert decoder("beam") == (repr, {"alpha": 0.6})
+    assert engine.beams("beam", 3) == 3 and engine.beams("sample", 3) == 1
+    with pytest.raises(ConfigError, match="DECODING 'beem'.*did you mean 'beam'"):
+        decoder("beem")
 
 
 def test_data_order_is_fixed_and_changes_on_resumption(tmp_path):
