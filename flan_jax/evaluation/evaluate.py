@@ -20,6 +20,9 @@ from flan_jax.models.families import Model, Params
 from flan_jax.training import checkpoints, identity
 from flan_jax.training import mesh as mesh_lib
 
+# Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
+gin.external_configurable(Decoding, name="Decoding", module="models")
+
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import gin
 import jax
 import jax.numpy as jnp
 
@@ -27,7 +26,6 @@ LOWEST = 1e-6
 Choose = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-@gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Decoding:
     """How answers are chosen.

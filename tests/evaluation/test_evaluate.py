@@ -111,6 +111,7 @@ def test_samples_and_beams(trained, tmp_path):
     }
     assert found["other batches"] == found["sample"]
     assert found["other seed"][1] != found["sample"][1] != found["greedy"][1]
+    assert Decoding().method == "greedy"  # gin's bindings reach no one else
 
 
 def test_answers_of_another_method_are_not_used(trained, tmp_path, monkeypatch):
