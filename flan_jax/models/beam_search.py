@@ -106,7 +106,7 @@ def beam_search(
     *,
     num_beams: int,
     max_length: int,
-    length_penalty: float = 1.0,
+    length_penalty: float | jax.Array = 1.0,
     eos_id: int = 1,
     pad_id: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
@@ -122,7 +122,8 @@ def beam_search(
         num_beams: Hypotheses followed for each example; 1 finds what greedy decoding finds.
         max_length: Most tokens to produce, EOS included.
         length_penalty: Ended hypotheses rank by the sum of their log probabilities, divided by
-            their number of tokens (EOS included) to this power.
+            their number of tokens (EOS included) to this power. A number, or a scalar array, with
+            which one compilation serves several penalties.
         eos_id: Token that ends a hypothesis.
         pad_id: Token that follows EOS.
 
@@ -130,8 +131,8 @@ def beam_search(
         int32 tokens [B, N, max_length], best first, the start token left out, EOS kept; and their
         float32 scores [B, N] after the length penalty, -inf for filler.
     """
-    # On the host: powers differ in the last bit between backends.
-    divisors_L = jnp.asarray(np.arange(1, max_length + 1) ** float(length_penalty), jnp.float32)
+    # On the host where the penalty is a number: powers differ in the last bit between backends.
+    divisors_L = jnp.asarray(np.arange(1.0, max_length + 1) ** length_penalty, jnp.float32)
 
     def unfinished(state: _State) -> jax.Array:
         return (state.step < max_length) & jnp.any(state.open_B)
