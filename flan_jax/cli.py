@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from flan_jax import __version__
 from flan_jax.errors import FlanJaxError, did_you_mean
 
-# verb -> what it does; the code of a verb is flan_jax/commands/<verb>.py.
+# verb -> what it does; the code of a verb is flan_jax/commands/<verb>.py, with _ for -.
 VERBS = {
     "demo": "train a tiny model on tasks made by code and score it before and after",
     "train": "train a model on a task or mixture",
@@ -22,13 +22,14 @@ VERBS = {
     "tasks": "list tasks, or show what a model sees of one",
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
+    "model-info": "print every parameter, where it lies and how large it is",
     "digest": "print what a checkpoint holds in one line, or how far two are apart",
     "gin": "print the complete configuration of an experiment",
 }
 
 
 def _usage() -> str:
-    lines = [f"  {verb:<9} {what}" for verb, what in VERBS.items()]
+    lines = [f"  {verb:<10} {what}" for verb, what in VERBS.items()]
     return "\n".join(
         [
             "usage: flan-jax VERB [options]",
@@ -99,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     verb = arguments[0]
     if verb not in VERBS:
         raise FlanJaxError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}\n\n{_usage()}")
-    module = importlib.import_module(f"flan_jax.commands.{verb}")
+    module = importlib.import_module(f"flan_jax.commands.{verb.replace('-', '_')}")
     parser = _Parser(prog=f"flan-jax {verb}", description=module.__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     module.add_arguments(parser)
@@ -116,6 +117,10 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point: errors meant for people go to stderr without a traceback, status 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        # A virtual device that waits in a collective holds a thread of XLA's pool, which has as
+        # many as there are devices or cores: two collectives at once can leave none to arrive.
+        os.environ.setdefault("NPROC", "32")
     try:
         status = run(sys.argv[1:])
     except FlanJaxError as error:

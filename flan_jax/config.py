@@ -31,6 +31,10 @@ PATH_MACROS = frozenset(
         "VOCABULARY",
         "MODEL",
         "MIXTURE_OR_TASK_NAME",
+        "PROFILE_STEPS",
+        "INITIAL_CHECKPOINT_PART",
+        "BEST_METRIC",
+        "STOP_METRIC",
     ]
 )
 _INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)

@@ -327,8 +327,8 @@ def problem_of(texts, overrides=(), engine="flan_jax", run="train"):
         ),
         ("TrainConfg.batch_size = 4", "'TrainConfg'. In bindings string line 8"),
         ("TrainConfg.batch_size = 4", "did you mean 'TrainConfig'"),
-        ("TrainConfig.batchsize = 4", "did you mean 'batch_size'?"),
-        ("TrainConfig:\n  batchsize = 4", "did you mean 'batch_size'?"),
+        ("TrainConfig.batchsize = 4", "did you mean 'batch_size'"),
+        ("TrainConfig:\n  batchsize = 4", "did you mean 'batch_size'"),
         ("TrainConfig.model = @T5Confg()", "did you mean 'T5Config'"),
         ("X = (1,", "not gin"),
         ("X = 'a", "Unable to parse value. (line 8)"),
@@ -350,7 +350,7 @@ def test_a_mistake_in_a_file_names_the_file(line, said, write, train_config):
         ("NO_SUCH_THING=4", "--gin.NO_SUCH_THING: unknown macro"),
         ("SEED=%SEEED", "nothing sets macro SEEED; did you mean 'SEED'"),
         ("TrainConfig.batchsize=4", "the command line: Configurable 'TrainConfig' doesn't have"),
-        ("TrainConfig.batchsize=4", "did you mean 'batch_size'?"),
+        ("TrainConfig.batchsize=4", "did you mean 'batch_size'"),
         ("A-B=1", "the command line: Couldn't parse statement"),
         ("MODEL=t5_1_1/tny", "did you mean 't5_1_1/tiny'"),
     ],
@@ -405,4 +405,4 @@ def test_numbers_in_gin_are_python_numbers(write, train_config):
     config.parse(
         config.compose_parts([write(COMPLETE)], "flan_jax", overrides=["LEARNING_RATE=1e-3"])
     )
-    assert math.isclose(train_config().learning_rate, 1e-3)
+    assert math.isclose(train_config().optimizer.schedule.peak, 1e-3)

@@ -10,7 +10,9 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("directory", nargs="+", help="one or two MODEL_DIRs or checkpoints")
+    parser.add_argument(
+        "directory", nargs="+", help="one or two MODEL_DIRs; MODEL_DIR@1200 for a step"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
     if len(args.directory) > 2:
         raise CheckpointError("digest takes one or two directories")
     warn = lambda text: print(f"flan-jax: {text}", file=sys.stderr)  # noqa: E731
-    found = [checkpoints.require(directory, warn) for directory in args.directory]
+    found = [
+        checkpoints.require(directory, warn, weights_only=True) for directory in args.directory
+    ]
     for one in found:
         print(digest.line(one))
     if len(found) == 2:

@@ -13,7 +13,9 @@ TAKES_GIN = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("--checkpoint", required=True, help="MODEL_DIR, or one checkpoint in it")
+    parser.add_argument(
+        "--checkpoint", required=True, help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200"
+    )
     parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
     parser.add_argument("--out", required=True, help="folder for the results")
     parser.add_argument("--module", action="append", default=[], help="task module to import")
@@ -28,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.training import checkpoints
 
     warn = lambda text: print(f"flan-jax: {text}", file=sys.stderr)  # noqa: E731
-    found = checkpoints.require(args.checkpoint, warn)
+    found = checkpoints.require(args.checkpoint, warn, weights_only=True)
     inherited = config.Part(str(found.path), found.run["macros"])
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
     parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", default="flan_jax", help="flan_jax (default), or t5x where it is installed"
     )
+    parser.add_argument(
+        "--profile_steps", metavar="A:B", help="write a trace of steps A to B to MODEL_DIR/profile"
+    )
     common.add_distributed_arguments(parser)
 
 
@@ -24,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Trains."""
     from flan_jax import config
 
-    parts = config.compose_parts(args.gin_file, args.engine, "train", args.gin_overrides)
+    overrides = list(args.gin_overrides)
+    if args.profile_steps:
+        overrides.append(f"PROFILE_STEPS={args.profile_steps}")
+    parts = config.compose_parts(args.gin_file, args.engine, "train", overrides)
     if args.engine == "t5x":
         from flan_jax.engines import t5x
 

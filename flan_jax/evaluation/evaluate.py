@@ -123,7 +123,7 @@ def evaluate(
         FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint.
     """
     model = Model(config.model)
-    found = checkpoints.require(checkpoint, say) if checkpoint else None
+    found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None
     if found is not None:
         check_checkpoint(found, model)
     modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()

@@ -79,6 +79,11 @@ class Model:
         """Logical axis names of every parameter."""
         return {_name(path): tuple(param.axes) for path, param in self._abstract[1]}
 
+    @property
+    def token_parameters(self) -> list[str]:
+        """Names of the parameters with one row or column a token of the vocabulary."""
+        return [name for name, axes in self.axes.items() if "vocab" in axes]
+
     def init(self, key: jax.Array) -> Params:
         """Returns fresh parameters; traceable, so it can be compiled with shardings."""
         state = nnx.state(self._class(self.config, nnx.Rngs(key)), nnx.Param)

@@ -129,8 +129,11 @@ class Embed(nnx.Module):
         A token beyond the vocabulary gives NaN (`jnp.take` fills, indexing would clamp), so a
         vocabulary that does not fit the model cannot train silently on wrong rows.
         """
+        # Where devices hold pieces of rows, the pieces are gathered first: rows looked up by pieces
+        # would have to change places with those of other tokens.
+        table_VxD = constrain(self.embedding[...], "vocab", "activation_embed")
         # Rows are cast after the lookup: the gradient is then summed over tokens in float32.
-        return jnp.take(self.embedding[...], tokens, axis=0).astype(self.dtype)
+        return jnp.take(table_VxD, tokens, axis=0).astype(self.dtype)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Scores x [..., D] against every row of the table; returns float32 [..., V]."""

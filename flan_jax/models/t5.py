@@ -286,7 +286,7 @@ class Decoder(nnx.Module):
 
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, _: None):
             cross_kv = layer.cross_attention.keys_values(encoded_BxSxD)
-            x, _ = layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)
+            x = layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)[0]
             return constrain(x, *_STATES), None
 
         x_BxTxD = dropout(x_BxTxD, self.dropout_rate, fold(dropout_key, 0))

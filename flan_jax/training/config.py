@@ -10,6 +10,8 @@ from flan_jax.errors import ConfigError
 from flan_jax.training.hooks import Hook, StopRule
 from flan_jax.training.losses import Loss
 from flan_jax.training.optimizers import Optimizer
+from flan_jax.training.retention import Retention
+from flan_jax.training.save_schedule import SaveSchedule
 
 
 def _require_positive(name: str, value: Any) -> None:
@@ -65,8 +67,10 @@ class TrainConfig:
         modules: task modules, for worker processes that prepare data.
         prepared_dir: where prepared records are; see `settings.cache_root`.
         initial_checkpoint_path: run or checkpoint whose weights a new run starts from.
-        checkpoint_period: steps between checkpoints.
-        keep_checkpoints: number of checkpoints to keep.
+        initial_checkpoint_part: regular expression of the names of the parameters to take from
+            there; None takes all.
+        save: when to save.
+        retention: which checkpoints to keep.
         log_period: steps between reports.
         sharding: preset in `mesh.PRESETS`.
         mesh_shape: overrides the preset's devices by mesh axis.
@@ -94,8 +98,9 @@ class TrainConfig:
     modules: Any = ()
     prepared_dir: str | None = None
     initial_checkpoint_path: str | None = None
-    checkpoint_period: int = 1000
-    keep_checkpoints: int = 3
+    initial_checkpoint_part: str | None = None
+    save: SaveSchedule = dataclasses.field(default_factory=lambda: SaveSchedule(1000, stride=10))
+    retention: Retention = dataclasses.field(default_factory=Retention)
     log_period: int = 10
     sharding: str = "data"
     mesh_shape: Mapping[str, int] | None = None
@@ -106,17 +111,12 @@ class TrainConfig:
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
-        for field in (
-            "train_steps",
-            "batch_size",
-            "microbatches",
-            "checkpoint_period",
-            "log_period",
-        ):
+        for field in ("train_steps", "batch_size", "microbatches", "log_period"):
             _require_positive(field.upper(), getattr(self, field))
         lengths = self.feature_lengths
         if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
             raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+        self.retention.check_period(self.save.step_period)
         self.profiled  # noqa: B018 - a bad value is refused now, not at its step
 
     @property

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gin
@@ -134,13 +134,13 @@ class Watch:
             return f"{rule.metric} has not been better than {self.best:.4g} {self.waited} times"
         return None
 
-    def check(self, known: Mapping[str, float]) -> None:
-        """Refuses a metric that never comes, once all metrics have come.
+    def check(self, known: Mapping[str, float], step: int, hooks: Iterable[Hook]) -> None:
+        """Refuses a metric that never comes, once all hooks have been called.
 
         Raises:
             ConfigError: names the nearest metric.
         """
-        if self.rule.metric not in known:
+        if known and self.rule.metric not in known and all(hook.every <= step for hook in hooks):
             hint = did_you_mean(self.rule.metric, known) or f"; there are {', '.join(known)}"
             raise ConfigError(f"STOP_METRIC: no metric {self.rule.metric!r}{hint}")
 

@@ -2,15 +2,46 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import gin
 import jax
 
+from flan_jax.models.families import Model
+from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import state as state_lib
+from flan_jax.training.optimizers import Optimizer
 from flan_jax.training.telemetry import size
 
 FILE = "model-info.txt"
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class ModelInfoConfig:
+    """What the table depends on; see `config.TrainConfig`."""
+
+    model: Any
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    sharding: str = "data"
+    mesh_shape: Mapping[str, int] | None = None
+    batch_size: int | None = None
+    microbatches: int = 1
+
+
+def describe(config: ModelInfoConfig, devices: int | None = None) -> str:
+    """Returns the table for a number of devices, which need not be there (those here if None).
+
+    Raises:
+        ConfigError: the devices cannot be divided, or do not divide a parameter or the batch.
+    """
+    mesh = mesh_lib.abstract_mesh(config.sharding, devices or jax.device_count(), config.mesh_shape)
+    if config.batch_size is not None:
+        mesh_lib.check_batch_size(config.batch_size, mesh, config.microbatches)
+    model = Model(config.model)
+    recipe = state_lib.Recipe(model, config.optimizer.build(model.axes))
+    return table(recipe, state_lib.state_shardings(recipe, mesh), mesh)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import gin
+
 from flan_jax.errors import ConfigError, did_you_mean
 
 NOTE = "retention"
@@ -28,6 +30,7 @@ class Known:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+@gin.configurable
 @dataclasses.dataclass(frozen=True)
 class Retention:
     """What to keep. A checkpoint stays for any one of these reasons, and for the newest of all.

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
+import gin
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -15,6 +16,7 @@ STEP = "step"
 TEMPORARY = "temporary"
 
 
+@gin.configurable
 @dataclasses.dataclass(frozen=True)
 class SaveSchedule:
     """When checkpoints are due.

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import re
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from flan_jax.training.config import TrainConfig
 from flan_jax.training.hooks import Hook, Moment
 from flan_jax.training.lock import lock_directory
 from flan_jax.training.preemption import Preemption
+from flan_jax.training.save_schedule import STEP, TEMPORARY, SaveTimer
 from flan_jax.training.trackers import JsonLines, TensorBoard, Tracker, WeightsAndBiases
 
 __all__ = ["Result", "TrainConfig", "train"]
@@ -106,11 +109,13 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     else:
         state = state_lib.init_state(recipe, shardings)
         if config.initial_checkpoint_path:
-            source = checkpoints.require(config.initial_checkpoint_path, say)
-            identity.check_vocabulary(source.run["fingerprint"], facts, str(source.path))
-            params = checkpoints.restore_params(source.path, target.params)
+            part = config.initial_checkpoint_part
+            source = checkpoints.require(config.initial_checkpoint_path, say, weights_only=True)
+            if part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
+                identity.check_vocabulary(source.run["fingerprint"], facts, str(source.path))
+            params = checkpoints.restore_params(source.path, state.params, part)
             state = state._replace(params=params)
-            say(f"starting at step 0 with the weights of {source.path}")
+            say(f"starting at step 0 with {part or 'the weights'} of {source.path}")
         else:
             say(f"starting at step 0 with fresh weights (seed {config.seed})")
     if start >= config.train_steps:
@@ -138,10 +143,11 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     goodput = telemetry.Goodput(config.model_dir, kept_seconds)
     told = telemetry.Telemetry(config.train_steps, start, trackers, main)
     profiler = telemetry.Profiler(config.model_dir, config.profiled if main else None)
-    saver = checkpoints.Saver(config.model_dir, config.keep_checkpoints)
+    saver = checkpoints.Saver(config.model_dir, config.retention, told.say)
+    timer = SaveTimer(config.save)
     preemption = Preemption()
 
-    def save(step: int) -> None:
+    def save(step: int, due: str, metrics: Mapping[str, float]) -> None:
         run = {
             "step": step,
             "data": {
@@ -155,7 +161,8 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             "kept_seconds": goodput.kept,
             "stop_rule": watch.state() if watch else None,
         }
-        saver.save(step, state.params, state.optimizer, run)
+        temporary = due == TEMPORARY
+        saver.save(step, state.params, state.optimizer, run, temporary=temporary, metrics=metrics)
 
     # 6. The loop. Metrics stay on the device until their window ends, so that between reports the
     #    device never waits for the host. They are also read before each save: what is not finite
@@ -191,30 +198,31 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             # What is due after this step: a report, hooks, a reason to stop, a checkpoint.
             last = step == config.train_steps
             preempted = preemption.reached(step) and not last
-            due = step % config.checkpoint_period == 0 or last or preempted
+            due = timer.due(step, last, preempted)
             calls = [hook for hook in hooks if hook.due(step, last)]
+            seen: dict[str, float] = {}
             if step % config.log_period == 0 or due or calls:
-                means = telemetry.read_metrics(sums, window_start + 1, step)
+                seen |= telemetry.read_metrics(sums, window_start + 1, step)
                 goodput.kept += window.stepping()
                 extra = {**telemetry.peak_memory(), "goodput": goodput.share()}
                 extra["learning_rate"] = config.optimizer.learning_rate(step - 1)
-                told.metrics(step, {**means, **window.report(flops), **extra})
+                told.metrics(step, {**seen, **window.report(flops), **extra})
                 window, sums, window_start = telemetry.Window(), None, step
-                reason = (watch and watch.see(means)) or ""
             with window.measure("aside"):
                 for hook in calls:
                     moment = Moment(step, state.params, told.latest, config.model_dir, told.say)
                     if values := hook.call(moment):
                         told.metrics(step, values)
-                        reason = reason or (watch and watch.see(values)) or ""
-                if watch and all(hook.every <= step for hook in hooks):
-                    watch.check(told.latest)
+                        seen |= values
+                if watch:
+                    reason = watch.see(seen) or ""
+                    watch.check(told.latest, step, hooks)
                 saver.poll()
                 if due or reason:
-                    save(step)
+                    save(step, due or STEP, seen)
                     saved = step
             if preempted or reason:
-                told.say(f"{'SIGTERM' if preempted else reason}: stopping at step {step}")
+                told.say(f"{reason or 'SIGTERM'}: saving at step {step} and stopping")
                 break
     finally:
         # 7. Whatever ended the loop, what was being saved is finished.

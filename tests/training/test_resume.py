@@ -45,7 +45,7 @@ def test_resumed_on_fewer_devices(folder, left_alone):
         pytest.skip("once is enough")
     train(folder, "moved", 8, "TRAIN_STEPS=20")
     moved, said = train(folder, "moved", 4)
-    assert "resuming at step 20" in said and "4 cpu device(s)" in said
+    assert "resuming at step 20" in said and "data 4, fsdp 1" in said
     first, second, difference = lab.digest(alone, moved).splitlines()
     assert first.split()[-1] == second.split()[-1]
     assert float(difference.split()[-1]) < 1e-5
@@ -88,7 +88,7 @@ def test_two_processes_train_as_one(folder):
     ]
     said = [process.communicate(timeout=240)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], said
-    assert "on 2 cpu device(s)" in said[0]
+    assert "data 2, fsdp 1" in said[0]
     assert "step 6/6" in said[0] and "step 6/6" not in said[1]
     single, _ = train(folder, "single", 2, "TRAIN_STEPS=6")
     first, second, difference = lab.digest(single, model_dir).splitlines()

@@ -217,7 +217,7 @@ def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("TRAIN_STEPS=0", "train_steps must be"),
+        ("TRAIN_STEPS=0", "TRAIN_STEPS must be"),
         ("OPTIMIZER=adamv", "did you mean 'adamw'"),
         ("MIXTURE_OR_TASK_NAME=toy_trian", "did you mean 'toy_train'"),
         ("MIXTURE_OR_TASK_MODULE=toy_task", "no task module 'toy_task'"),

@@ -1,0 +1,204 @@
+"""Tokens per second of one training step: ours beside transformers' PyTorch T5, or MFU alone.
+
+    python benchmarks/train_step.py                      # CPU: both, alternating, same shape
+    python benchmarks/train_step.py --optimizer adamw
+    python benchmarks/train_step.py --mfu t5_1_1/base t5_1_1/large t5_1_1/xl   # an accelerator
+
+The comparison takes a T5 1.1 (embedding 256, 4 heads of 64, 4 + 4 layers, MLP 1024, vocabulary
+32,128, untied), batch 16, inputs 256, targets 64, float32, no dropout, no padding, on the same
+tokens. Rounds of a few steps take turns in one process; what is printed is the median step of
+each, and last the ratio ours / transformers of tokens per second. A token is a position of inputs
+or targets.
+
+`--mfu` times our step at 1024 / 256 in bfloat16 and prints model FLOP/s (products alone, as
+`T5Config.forward_flops` counts them) and their share of the device's peak where that is known.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+# Threads that wait do not spin: both libraries share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+SHAPE = dict(vocab_size=32128, emb_dim=256, num_heads=4, head_dim=64, mlp_dim=1024)
+LAYERS, ROWS, INPUTS, TARGETS = 4, 16, 256, 64
+Step = Callable[[], float]
+
+
+def random_batch(rows: int, inputs: int, targets: int, vocab_size: int) -> dict[str, np.ndarray]:
+    """Returns rows without padding, in the layout of `flan_jax.data.loader`."""
+    rng = np.random.default_rng(0)
+    encoder = rng.integers(2, vocab_size, (rows, inputs)).astype(np.int32)
+    decoder = rng.integers(2, vocab_size, (rows, targets)).astype(np.int32)
+    return {
+        "encoder_input_tokens": encoder,
+        "decoder_input_tokens": np.pad(decoder[:, :-1], ((0, 0), (1, 0))),
+        "decoder_target_tokens": decoder,
+        "decoder_loss_weights": np.ones_like(decoder),
+    }
+
+
+def our_step(config: object, batch: dict[str, np.ndarray], args: argparse.Namespace) -> Step:
+    """Returns a function that trains one step and returns the loss."""
+    import jax
+
+    from flan_jax.models.families import Model
+    from flan_jax.training import mesh as mesh_lib
+    from flan_jax.training import state as state_lib
+    from flan_jax.training.losses import Loss
+    from flan_jax.training.optimizers import Optimizer
+
+    model, mesh = Model(config), mesh_lib.make_mesh(args.sharding)
+    optimizer = Optimizer(args.optimizer).build(model.axes)
+    loss = Loss(z_loss=0.0, chunk=args.loss_chunk or None)
+    recipe = state_lib.Recipe(model, optimizer, loss, args.microbatches)
+    shardings = state_lib.state_shardings(recipe, mesh)
+    held = [state_lib.init_state(recipe, shardings)]
+    rows = len(batch["encoder_input_tokens"])
+    placed = mesh_lib.place_batch(batch, mesh, rows)
+    before = time.perf_counter()
+    jitted = state_lib.compile_train_step(recipe, shardings, mesh)
+    compiled = jitted.lower(held[0], placed, np.int32(0)).compile()
+    print(f"flan_jax: compiled in {time.perf_counter() - before:.1f} s", flush=True)
+
+    def step() -> float:
+        held[0], metrics = compiled(held[0], placed, np.int32(0))
+        jax.block_until_ready(held[0])
+        return float(metrics.loss / metrics.tokens)
+
+    return step
+
+
+def transformers_step(batch: dict[str, np.ndarray], optimizer: str) -> Step:
+    """The same with transformers' T5ForConditionalGeneration and its Adafactor, or AdamW."""
+    import torch
+    import transformers
+    from transformers.optimization import Adafactor
+
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=SHAPE["vocab_size"],
+        d_model=SHAPE["emb_dim"],
+        d_kv=SHAPE["head_dim"],
+        d_ff=SHAPE["mlp_dim"],
+        num_heads=SHAPE["num_heads"],
+        num_layers=LAYERS,
+        num_decoder_layers=LAYERS,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
+    model = transformers.T5ForConditionalGeneration(config).train()
+    if optimizer == "adafactor":
+        rule: torch.optim.Optimizer = Adafactor(
+            model.parameters(), lr=1e-3, scale_parameter=True, relative_step=False
+        )
+    else:
+        rule = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    inputs = torch.from_numpy(batch["encoder_input_tokens"]).long()
+    labels = torch.from_numpy(batch["decoder_target_tokens"]).long()
+
+    def step() -> float:
+        rule.zero_grad(set_to_none=True)
+        loss = model(input_ids=inputs, labels=labels).loss
+        loss.backward()
+        rule.step()
+        return float(loss.detach())
+
+    return step
+
+
+def take_turns(steps: dict[str, Step], rounds: int, each: int) -> dict[str, list[float]]:
+    """Returns the seconds of every step, after two of each that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step(), step()
+    for number in range(rounds):
+        for name in sorted(steps, reverse=bool(number % 2)):
+            for _ in range(each):
+                before = time.perf_counter()
+                steps[name]()
+                seconds[name].append(time.perf_counter() - before)
+    return seconds
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Prints tokens per second of both, and their ratio."""
+    from flan_jax.models.t5 import T5Config
+
+    batch = random_batch(ROWS, INPUTS, TARGETS, SHAPE["vocab_size"])
+    config = T5Config(**SHAPE, num_encoder_layers=LAYERS, num_decoder_layers=LAYERS)
+    steps = {
+        "flan_jax": our_step(config, batch, args),
+        "transformers": transformers_step(batch, args.optimizer),
+    }
+    seconds = take_turns(steps, args.rounds, args.each)
+    rates = {}
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        rates[name] = ROWS * (INPUTS + TARGETS) / median
+        print(
+            f"{name:<13} {median:.3f} s a step (median of {len(values)}, {min(values):.3f} to "
+            f"{max(values):.3f})  {rates[name]:,.0f} tokens/s"
+        )
+    print(f"ratio flan_jax / transformers {rates['flan_jax'] / rates['transformers']:.3f}")
+
+
+def mfu(args: argparse.Namespace) -> None:
+    """Prints model FLOP/s of our step at 1024 / 256, and its share of the peak."""
+    import jax
+
+    from flan_jax import config
+    from flan_jax.models.t5 import T5Config
+    from flan_jax.training.telemetry import peak_flops, peak_memory
+
+    kind = jax.devices()[0].device_kind
+    for size in args.mfu:
+        macros = config.macros([config.Part(size, config.read_gin_file(f"models/{size}.gin"))])
+        fields = [f for f in T5Config.__dataclass_fields__ if f.upper() in macros]
+        shape = {name: macros[name.upper()] for name in fields}
+        shape |= dict(vocab_size=32128, dtype=args.dtype, remat=args.remat)
+        model = T5Config(**shape)
+        batch = random_batch(args.rows, 1024, 256, 32128)
+        seconds = take_turns({"flan_jax": our_step(model, batch, args)}, args.rounds, args.each)
+        median = statistics.median(seconds["flan_jax"])
+        flops = 3 * args.rows * model.forward_flops(1024, 256) / median
+        line = f"{size}  {median:.3f} s a step  {args.rows * 1280 / median:,.0f} tokens/s"
+        line += f"  {flops / 1e12:.2f} model TFLOP/s"
+        if peak := peak_flops(kind):
+            line += f"  MFU {100 * flops / peak / jax.device_count():.1f} %"
+        memory = "".join(f"  peak {value:.1f} GiB" for value in peak_memory().values())
+        print(f"{line}{memory}  ({jax.device_count()} x {kind})", flush=True)
+
+
+def main() -> None:
+    """Runs the comparison, or with --mfu our step alone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--optimizer", default="adafactor", choices=["adafactor", "adamw"])
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--each", type=int, default=3, help="steps in a round")
+    parser.add_argument("--loss_chunk", type=int, default=128, help="0 for all positions at once")
+    parser.add_argument("--microbatches", type=int, default=1)
+    parser.add_argument("--mfu", nargs="+", metavar="SIZE", help="model files, as t5_1_1/base")
+    parser.add_argument("--rows", type=int, default=32, help="rows of a batch, with --mfu")
+    parser.add_argument("--remat", default="none", choices=["none", "dots", "full"])
+    parser.add_argument("--dtype", default="bfloat16", help="of the computation, with --mfu")
+    parser.add_argument("--sharding", default="data")
+    args = parser.parse_args()
+    if args.mfu:
+        mfu(args)
+    else:
+        compare(args)
+
+
+if __name__ == "__main__":
+    main()
