@@ -5,9 +5,9 @@
 
 `tpu` compiles ahead of time with libtpu (pip install libtpu), which needs no TPU: batch 128,
 1024 / 256, packed, Adafactor, bfloat16. Bytes moved are those that instructions read and write in
-one step on one device, bodies of loops times their trips: XLA's own count takes a body once. An
-instruction reads its operands and writes its result; slices count as what they take out or put
-in, also inside fusions.
+one step in the main memory of one device, bodies of loops times their trips: XLA's own count takes
+a body once. An instruction reads its operands and writes its result; slices count as what they
+take out or put in, also inside fusions.
 """
 
 import argparse
@@ -23,7 +23,8 @@ import numpy as np
 
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4}
 SIZES |= {"s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
-_ARRAY = re.compile(r"\b(\w+)\[([\d,]*)\]")
+# The last group tells memory other than HBM, such as S(1), the vector memory of a TPU.
+_ARRAY = re.compile(r"\b(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _INSTRUCTION = re.compile(r"^\s*(ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$")
 # Names for what is somewhere already.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "while"}
@@ -47,10 +48,10 @@ class Instruction:
 
 
 def array_bytes(text: str) -> int:
-    """Returns the bytes of all arrays in an HLO type."""
+    """Returns the bytes of all arrays in an HLO type that lie in main memory."""
     total = 0
-    for kind, dims in _ARRAY.findall(text):
-        if kind in SIZES:
+    for kind, dims, layout in _ARRAY.findall(text):
+        if kind in SIZES and "S(" not in layout:
             total += SIZES[kind] * int(np.prod([int(d) for d in dims.split(",") if d] or [1]))
     return total
 
@@ -78,9 +79,7 @@ class Program:
 
     def _cost(self, one: Instruction, known: Mapping[str, Instruction]) -> float:
         if one.opcode == "while":
-            trips = re.search(r"known_trip_count[^0-9]*(\d+)", one.rest)
-            times = int(trips[1]) if trips else 1
-            return times * sum(self.bytes_moved(name) for name in one.called("body"))
+            return self._trips(one) * sum(self.bytes_moved(name) for name in one.called("body"))
         if one.opcode in ("call", "conditional", "async-start"):
             names = one.called("to_apply", "calls", "branch_computations")
             return sum(self.bytes_moved(name) for name in names if name in self.computations)
@@ -96,6 +95,18 @@ class Program:
         if one.opcode == "fusion":
             return self._fusion(one, reads)
         return one.bytes + sum(reads)
+
+    def _trips(self, loop: Instruction) -> int:
+        """Reads the number of trips of a scan off its line, or off `i < constant`."""
+        if known := re.search(r"known_trip_count[^0-9]*(\d+)", loop.rest):
+            return int(known[1])
+        condition = {one.name: one for one in self.computations[loop.called("condition")[0]]}
+        compare = next(one for one in condition.values() if one.is_root)
+        bounds = [condition[name] for name in compare.operands if name in condition]
+        constants = [one.rest for one in bounds if one.opcode == "constant"]
+        if compare.opcode != "compare" or "direction=LT" not in compare.rest or not constants:
+            raise ValueError(f"loop {loop.name}: number of trips unknown")
+        return int(constants[0].split(")")[0])
 
     def _fusion(self, one: Instruction, reads: list[int]) -> float:
         """Operands that a fusion only slices, or only updates in place, count as the slice."""
@@ -217,6 +228,7 @@ def tpu(args: argparse.Namespace) -> None:
     macros = config_lib.macros([part])
     shape = {f: macros[f.upper()] for f in T5Config.__dataclass_fields__ if f.upper() in macros}
     shape |= dict(vocab_size=32128, dtype="bfloat16", remat=args.remat)
+    shape["attention_chunk"] = args.attention_chunk
     topology = topologies.get_topology_desc(args.topology, "tpu")
     mesh = mesh_lib.make_mesh(args.sharding, devices=topology.devices)
     trace, compile_, compiled = timed(
@@ -247,6 +259,7 @@ def main() -> None:
     parser.add_argument("--topology", default="v5e:4x4")
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--remat", default="none", choices=["none", "dots", "full"])
+    parser.add_argument("--attention_chunk", type=int)
     parser.add_argument("--sharding", default="data")
     parser.add_argument("--loss_chunk", type=int, default=128, help="0 for all positions at once")
     parser.add_argument("--dump", help="file for the compiled program as text (tpu)")

@@ -82,6 +82,8 @@ def transformers_step(batch: dict[str, np.ndarray], optimizer: str) -> Step:
     from transformers.optimization import Adafactor
 
     torch.manual_seed(0)
+    # XLA flushes denormal numbers; without it, PyTorch is slower with every step of this toy.
+    torch.set_flush_denormal(True)
     config = transformers.T5Config(
         vocab_size=SHAPE["vocab_size"],
         d_model=SHAPE["emb_dim"],
@@ -134,7 +136,8 @@ def compare(args: argparse.Namespace) -> None:
     from flan_jax.models.t5 import T5Config
 
     batch = random_batch(ROWS, INPUTS, TARGETS, SHAPE["vocab_size"])
-    config = T5Config(**SHAPE, num_encoder_layers=LAYERS, num_decoder_layers=LAYERS)
+    depth = dict(num_encoder_layers=LAYERS, num_decoder_layers=LAYERS)
+    config = T5Config(**SHAPE, **depth, remat=args.remat)
     steps = {
         "flan_jax": our_step(config, batch, args),
         "transformers": transformers_step(batch, args.optimizer),
@@ -190,7 +193,7 @@ def main() -> None:
     parser.add_argument("--microbatches", type=int, default=1)
     parser.add_argument("--mfu", nargs="+", metavar="SIZE", help="model files, as t5_1_1/base")
     parser.add_argument("--rows", type=int, default=32, help="rows of a batch, with --mfu")
-    parser.add_argument("--remat", default="none", choices=["none", "dots", "full"])
+    parser.add_argument("--remat", default="dots", choices=["none", "dots", "full"])
     parser.add_argument("--dtype", default="bfloat16", help="of the computation, with --mfu")
     parser.add_argument("--sharding", default="data")
     args = parser.parse_args()

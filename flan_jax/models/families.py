@@ -114,7 +114,7 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes two models incompatible: family and shape, not numerics."""
-        ignored = ("dtype", "dropout_rate", "remat")
+        ignored = ("dtype", "dropout_rate", "remat", "attention_chunk")
         fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in ignored}
         return {"family": type(self.config).__name__, **fields}
 

@@ -84,11 +84,18 @@ class RMSNorm(nnx.Module):
         return (x * inverse_rms * self.scale[...]).astype(self.dtype)
 
 
+def flat_matmul(x: jax.Array, kernel_DxM: jax.Array, out_dtype: Any) -> jax.Array:
+    """Maps x [..., D] to [..., M] in `out_dtype`, as one 2-D product."""
+    product = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel_DxM, preferred_element_type=out_dtype)
+    return product.reshape(*x.shape[:-1], kernel_DxM.shape[1])
+
+
 class Linear(nnx.Module):
     """Matrix multiplication without a bias.
 
-    Kernels are always 2-D, also where the output is split into heads: XLA's CPU backend runs the
-    backward pass of 2-D products two to three times faster, and accelerators do not mind.
+    Kernels are 2-D, also where the output is split into heads, and so is the product: XLA's CPU
+    backend runs the backward pass of 2-D products two to three times faster, and accelerators do
+    not mind. Rows of a batch come first, so merging axes moves nothing between devices.
     """
 
     def __init__(
@@ -108,10 +115,8 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array, *, out_dtype: Any = None) -> jax.Array:
         """Maps x [..., in_dim] to [..., out_dim], accumulated in `out_dtype` (default: dtype)."""
-        return jnp.matmul(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            preferred_element_type=out_dtype or self.dtype,
+        return flat_matmul(
+            x.astype(self.dtype), self.kernel[...].astype(self.dtype), out_dtype or self.dtype
         )
 
 
@@ -138,9 +143,7 @@ class Embed(nnx.Module):
     def attend(self, x: jax.Array) -> jax.Array:
         """Scores x [..., D] against every row of the table; returns float32 [..., V]."""
         table_VxD = self.embedding[...].astype(self.dtype)
-        return jnp.einsum(
-            "...d,vd->...v", x.astype(self.dtype), table_VxD, preferred_element_type=jnp.float32
-        )
+        return flat_matmul(x.astype(self.dtype), table_VxD.T, jnp.float32)
 
 
 class TiedHead(nnx.Module):

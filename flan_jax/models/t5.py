@@ -48,6 +48,7 @@ class T5Config:
             logits are float32 in any case.
         param_dtype: Dtype of the parameters.
         remat: Name in `layers.REMAT`: what training computes again to save memory.
+        attention_chunk: Queries whose attention scores are held at once; None holds all.
     """
 
     vocab_size: int
@@ -66,6 +67,7 @@ class T5Config:
     dtype: str = "float32"
     param_dtype: str = "float32"
     remat: str = "none"
+    attention_chunk: int | None = None
 
     def __post_init__(self):
         # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
@@ -117,6 +119,7 @@ def _attention(config: T5Config, rngs: nnx.Rngs) -> Attention:
         config.head_dim,
         dropout_rate=config.dropout_rate,
         query_init=nnx.initializers.normal((config.emb_dim * config.head_dim) ** -0.5),
+        chunk=config.attention_chunk,
         rngs=rngs,
         **_dtypes(config),
     )
@@ -196,17 +199,17 @@ class DecoderLayer(nnx.Module):
 
         Args:
             x_BxTxD: Hidden states.
-            cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, S, H, K]; x
+            cross_kv: `self.cross_attention.keys_values` of the encoder's output, [B, H, S, K]; x
                 may have several rows (beams, T = 1) for each of these.
             self_mask: Of self attention, boolean, broadcastable to [B, H, T, keys].
             self_bias: Of self attention, broadcastable to [B, H, T, keys].
             cross_mask: Boolean, broadcastable to [B, H, T, S].
-            cached: Earlier keys and values [B, max_length, H, K], and the position at which x_BxTxD
+            cached: Earlier keys and values [B, H, max_length, K], and the position at which x_BxTxD
                 stands among them; None attends within x_BxTxD alone.
             dropout_key: Random key; None drops nothing.
 
         Returns:
-            Hidden states [B, T, D], and the keys and values of x_BxTxD alone [B, T, H, K].
+            Hidden states [B, T, D], and the keys and values of x_BxTxD alone [B, H, T, K].
         """
         key, rate = dropout_key, self.dropout_rate
         normed = self.self_attention_norm(x_BxTxD)
@@ -244,6 +247,7 @@ class Encoder(nnx.Module):
         """Returns encoded_BxSxD for embedded tokens under mask [B, 1, S, S]."""
         positions_S = jnp.arange(x_BxSxD.shape[1])
         bias_1xHxSxS = self.relative_position_bias(positions_S, positions_S)
+        mask = attention.additive(mask)
         layers_key = fold(dropout_key, 2)
 
         def body(layer: EncoderLayer, index: jax.Array, x: jax.Array, _: None):
@@ -281,7 +285,10 @@ class Decoder(nnx.Module):
         """Returns hidden states [B, T, D] for masks [B, 1, T, T] and [B, 1, T, S]."""
         positions_T = jnp.arange(x_BxTxD.shape[1])
         bias_1xHxTxT = self.relative_position_bias(positions_T, positions_T)
-        shared = dict(self_mask=self_mask, self_bias=bias_1xHxTxT, cross_mask=cross_mask)
+        masks = dict(
+            self_mask=attention.additive(self_mask), cross_mask=attention.additive(cross_mask)
+        )
+        shared = dict(self_bias=bias_1xHxTxT, **masks)
         layers_key = fold(dropout_key, 2)
 
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, _: None):
@@ -295,7 +302,7 @@ class Decoder(nnx.Module):
         return dropout(self.norm(x_BxTxD), self.dropout_rate, fold(dropout_key, 1))
 
     def cross_keys_values(self, encoded_BxSxD: jax.Array) -> KeysValues:
-        """Projects the encoder's output for every layer: [L, B, S, H, K]."""
+        """Projects the encoder's output for every layer: [L, B, H, S, K]."""
 
         def body(layer: DecoderLayer, index: jax.Array, carry: None, _: None):
             return carry, layer.cross_attention.keys_values(encoded_BxSxD)
@@ -304,7 +311,7 @@ class Decoder(nnx.Module):
 
     def step(self, x_Bx1xD: jax.Array, cache: "T5Cache") -> tuple[jax.Array, "T5Cache"]:
         """Runs one position; returns its hidden states [B, 1, D] and the cache with it inserted."""
-        key_positions = jnp.arange(cache.self_kv.keys.shape[2])
+        key_positions = jnp.arange(cache.self_kv.keys.shape[3])
         bias_1xHx1xM = self.relative_position_bias(cache.position[None], key_positions)
         mask_1x1x1xM = (key_positions <= cache.position)[None, None, None]
         cross_mask = cache.encoder_mask_Bx1x1xS
@@ -318,7 +325,7 @@ class Decoder(nnx.Module):
         x_Bx1xD, new_kv = layers.scan_layers(body, self.layers, x_Bx1xD, per_layer)
         # The scan only reads the cache; all layers' new entries are written in one go afterwards,
         # which XLA does in place inside a loop instead of copying the cache every step.
-        self_kv = cache.self_kv.insert(new_kv, cache.position, axis=2)
+        self_kv = cache.self_kv.insert(new_kv, cache.position, axis=3)
         return self.norm(x_Bx1xD), cache._replace(position=cache.position + 1, self_kv=self_kv)
 
 
@@ -327,9 +334,9 @@ class T5Cache(NamedTuple):
 
     Attributes:
         position: int32 [], tokens fed so far.
-        self_kv: Keys and values of the fed tokens, [L, B, max_length, H, K]; in beam search B
+        self_kv: Keys and values of the fed tokens, [L, B, H, max_length, K]; in beam search B
             times the number of beams.
-        cross_kv: Keys and values of the encoder's output, [L, B, S, H, K].
+        cross_kv: Keys and values of the encoder's output, [L, B, H, S, K].
         encoder_mask_Bx1x1xS: True at input tokens.
     """
 
@@ -429,8 +436,8 @@ class T5(nnx.Module):
         """Encodes unpacked inputs and makes room for `max_length` decoding steps."""
         encoded_BxSxD = self.encode(encoder_input_tokens_BxS)
         cross_kv = self.decoder.cross_keys_values(encoded_BxSxD)
-        (num_layers, batch_size, _, *heads), dtype = cross_kv.keys.shape, cross_kv.keys.dtype
-        shape = (num_layers, batch_size, max_length, *heads)
+        (*outer, _, head_dim), dtype = cross_kv.keys.shape, cross_kv.keys.dtype
+        shape = (*outer, max_length, head_dim)
         return T5Cache(
             position=jnp.zeros((), jnp.int32),
             self_kv=KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)),

@@ -117,13 +117,15 @@ class Loss:
         counted_BxT: jax.Array,
         weights_BxT: jax.Array,
     ) -> LossSums:
-        log_z = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+        largest = jax.lax.stop_gradient(jnp.max(logits_BxTxV, axis=-1))
+        log_z = largest + jnp.log(jnp.sum(jnp.exp(logits_BxTxV - largest[..., None]), axis=-1))
         chosen = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
         z_term = self.z_loss * jnp.square(log_z)
         loss = log_z - chosen + z_term
         if self.label_smoothing:
             loss += self._smoothing(logits_BxTxV, chosen)
-        correct = jnp.argmax(logits_BxTxV, axis=-1) == targets_BxT
+        # Not by argmax, which would read all logits once more; a tie for the largest counts.
+        correct = chosen >= largest
         return LossSums(
             objective=jnp.sum(loss * weights_BxT),
             loss=jnp.sum(loss * counted_BxT),

@@ -174,8 +174,8 @@ def test_cross_attention_is_held_once_for_all_beams():
     ours, beams = pair(0)[1], jnp.zeros((6, 3), jnp.int32)
     start = functools.partial(ours.start_decoding, jnp.asarray(inputs_of(0)), max_length=LENGTH)
     cache = jax.eval_shape(lambda: ours.gather_beams(start(), beams))
-    assert cache.self_kv.keys.shape == (2, 18, LENGTH, 2, 8)
-    assert cache.cross_kv.keys.shape == (2, 6, 9, 2, 8)
+    assert cache.self_kv.keys.shape == (2, 18, 2, LENGTH, 8)
+    assert cache.cross_kv.keys.shape == (2, 6, 2, 9, 8)
 
 
 class Chain:

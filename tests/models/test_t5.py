@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
+from flan_jax.models import attention
 from flan_jax.models.layers import dropout, fold, scan_layers
 from flan_jax.models.t5 import T5, T5Config
 
@@ -329,3 +330,49 @@ def test_gin_sizes_have_the_published_parameter_counts(size, clean_gin):
 def test_every_size_file_is_covered():
     files = {f"{f.parent.name}/{f.stem}" for f in GIN_MODELS.glob("t5_1_*/*.gin")}
     assert files == set(PARAMETER_COUNTS)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_attention_in_chunks_is_attention(dropout):
+    """With its gradients; a chunk that does not divide the queries is not used."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    q, k, v = (jax.random.normal(key, (2, 3, 12, 8)) for key in keys[:3])
+    bias = jax.random.normal(keys[3], (1, 3, 12, 12))
+    mask = attention.causal_mask(12) & (jnp.arange(12) < 10)[None, None, None]
+
+    def run(chunk):
+        def loss(q, k, v, bias):
+            out = attention.attend(
+                q,
+                attention.KeysValues(k, v),
+                mask=mask,
+                bias=bias,
+                dropout_rate=0.5 if dropout else 0.0,
+                # Dropped weights are shared along queries, and drawn anew for each chunk.
+                dropout_key=jax.random.key(1) if dropout else None,
+                chunk=chunk,
+            )
+            return jnp.sum(jnp.sin(out)), out
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(q, k, v, bias)
+
+    whole, parts, undivided = run(None), run(4), run(5)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(undivided), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if dropout:
+        assert np.isfinite(parts[0][0]) and not np.allclose(whole[0][1], parts[0][1])
+        return
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+def test_softmax_attention_against_numpy():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, 3, 5, 4)).astype(np.float32) for _ in range(3))
+    bias, mask = rng.normal(size=(1, 3, 5, 5)), np.tril(np.ones((5, 5), bool))[None, None]
+    scores = np.where(mask, np.einsum("bhtk,bhsk->bhts", q, k) + bias, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhts,bhsk->bhtk", weights / weights.sum(-1, keepdims=True), v)
+    for given in (jnp.asarray(mask), attention.additive(jnp.asarray(mask))):
+        out = attention.attend(q, attention.KeysValues(k, v), mask=given, bias=jnp.asarray(bias))
+        np.testing.assert_allclose(out, expected, atol=1e-5)
