@@ -115,3 +115,13 @@ def test_the_installed_command_is_quiet_on_standard_error(arguments, tmp_path):
     )
     assert done.returncode == 0 and done.stdout
     assert done.stderr == ""
+
+
+def test_model_info(capsys):
+    info = ["model-info", "--gin.MODEL=t5_1_1/xl", "--gin.SHARDING=fsdp", "--devices=64"]
+    assert run(info) == 0
+    said = capsys.readouterr().out
+    assert "mesh: data 1, fsdp 64, tensor 1 (64 devices)" in said
+    assert "encoder/layers/mlp/wo/kernel" in said and "parameters: 2,7" in said
+    with pytest.raises(FlanJaxError, match="tensor 5 does not divide"):
+        run([*info[:2], "--gin.SHARDING=tensor", "--devices=5"])
