@@ -104,7 +104,7 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         """Ends the run."""
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 def _drop_later_lines(path: epath.Path, step: int) -> None:
