@@ -197,3 +197,66 @@ def test_the_root_of_a_checkout_does_not_pass_for_the_package(monkeypatch, tmp_p
 def test_an_unknown_verb_is_answered_with_the_nearest():
     with pytest.raises(FlanJaxError, match="did you mean 'train'"):
         engine.launch("", "trian")
+
+
+LOSSES = """
+import json
+import jax.numpy as jnp
+import numpy as np
+from t5x import losses
+
+rng = np.random.default_rng(0)
+logits = 3 * rng.normal(size=(2, 6, 11)).astype(np.float32)
+targets = rng.integers(0, 11, (2, 6)).astype(np.int32)
+batch = {
+    "decoder_target_tokens": targets,
+    "decoder_segment_ids": np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]], np.int32),
+    "decoder_positions": np.array([[0, 1, 2, 0, 1, 0], [0, 0, 1, 2, 3, 4]], np.int32),
+    "decoder_loss_weights": np.array([[1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1]], np.float32),
+}
+found = {}
+for name in ("NUM_REAL_TARGET_TOKENS", "NUM_TOTAL_TARGET_TOKENS", "AVERAGE_PER_SEQUENCE"):
+    factor, weights = losses.get_loss_normalizing_factor_and_weights(name, batch)
+    loss, z_loss, _ = losses.compute_weighted_cross_entropy(
+        logits, targets, weights, 0.1, 0.01, factor
+    )
+    found[name] = float(loss)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_losses_are_those_of_t5x():
+    """Label smoothing, z-loss and each way to normalise, on packed rows."""
+    import json
+
+    import jax.numpy as jnp
+    import numpy as np
+
+    from flan_jax.training.losses import Loss
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOSSES],
+        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(3 * rng.normal(size=(2, 6, 11)).astype(np.float32))
+    targets = jnp.asarray(rng.integers(0, 11, (2, 6)).astype(np.int32))
+    batch = {
+        "decoder_segment_ids": jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]]),
+        "decoder_loss_weights": jnp.array([[1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1]]),
+    }
+    for name, expected in theirs.items():
+        loss = Loss(z_loss=0.01, label_smoothing=0.1, normalizing_factor=name)
+        weights, divisor = loss.weights(batch)
+        counted = batch["decoder_loss_weights"]
+        # The "hidden states" are the logits, under a head that passes them on.
+        sums = loss.sums(lambda hidden: hidden, logits, targets, counted, weights)
+        assert math.isclose(sums.objective / divisor, expected, rel_tol=1e-5), name
