@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from model_sizes import t5_of_size
 
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4}
 SIZES |= {"s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
@@ -220,20 +221,13 @@ def tpu(args: argparse.Namespace) -> None:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     from jax.experimental import topologies
 
-    from flan_jax import config as config_lib
-    from flan_jax.models.t5 import T5Config
     from flan_jax.training import mesh as mesh_lib
 
-    part = config_lib.Part(args.size, config_lib.read_gin_file(f"models/{args.size}.gin"))
-    macros = config_lib.macros([part])
-    shape = {f: macros[f.upper()] for f in T5Config.__dataclass_fields__ if f.upper() in macros}
-    shape |= dict(vocab_size=32128, dtype="bfloat16", remat=args.remat)
-    shape["attention_chunk"] = args.attention_chunk
+    numerics = dict(dtype="bfloat16", remat=args.remat, attention_chunk=args.attention_chunk)
+    model = t5_of_size(args.size, **numerics)
     topology = topologies.get_topology_desc(args.topology, "tpu")
     mesh = mesh_lib.make_mesh(args.sharding, devices=topology.devices)
-    trace, compile_, compiled = timed(
-        T5Config(**shape), mesh, args.rows, args.loss_chunk, (1024, 256)
-    )
+    trace, compile_, compiled = timed(model, mesh, args.rows, args.loss_chunk, (1024, 256))
     text = compiled.as_text()
     if args.dump:
         with open(args.dump, "w") as file:

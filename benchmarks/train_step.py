@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from model_sizes import t5_of_size
 
 SHAPE = dict(vocab_size=32128, emb_dim=256, num_heads=4, head_dim=64, mlp_dim=1024)
 LAYERS, ROWS, INPUTS, TARGETS = 4, 16, 256, 64
@@ -158,17 +159,11 @@ def mfu(args: argparse.Namespace) -> None:
     """Prints model FLOP/s of our step at 1024 / 256, and its share of the peak."""
     import jax
 
-    from flan_jax import config
-    from flan_jax.models.t5 import T5Config
     from flan_jax.training.telemetry import peak_flops, peak_memory
 
     kind = jax.devices()[0].device_kind
     for size in args.mfu:
-        macros = config.macros([config.Part(size, config.read_gin_file(f"models/{size}.gin"))])
-        fields = [f for f in T5Config.__dataclass_fields__ if f.upper() in macros]
-        shape = {name: macros[name.upper()] for name in fields}
-        shape |= dict(vocab_size=32128, dtype=args.dtype, remat=args.remat)
-        model = T5Config(**shape)
+        model = t5_of_size(size, dtype=args.dtype, remat=args.remat)
         batch = random_batch(args.rows, 1024, 256, 32128)
         seconds = take_turns({"flan_jax": our_step(model, batch, args)}, args.rounds, args.each)
         median = statistics.median(seconds["flan_jax"])

@@ -31,6 +31,11 @@ class LossSums(NamedTuple):
     correct: jax.Array
     tokens: jax.Array
 
+    @classmethod
+    def zeros(cls) -> "LossSums":
+        """Returns the sums over nothing."""
+        return cls(*(jnp.zeros((), jnp.float32) for _ in cls._fields))
+
     def __add__(self, other: "LossSums") -> "LossSums":  # type: ignore[override]
         return LossSums(*(a + b for a, b in zip(self, other, strict=True)))
 
@@ -168,14 +173,12 @@ def _chunked(loss: Loss, head: nnx.Module, hidden_BxTxD: jax.Array, per_token: A
         sums = loss._of_logits(nnx.merge(graph, params)(hidden), *rest)
         return sums.objective, sums
 
-    zeros = LossSums(*(jnp.zeros((), jnp.float32) for _ in LossSums._fields))
-
     @jax.custom_vjp
     def total(params: Any, hidden_chunks: jax.Array, rest: Any) -> LossSums:
         def step(sums: LossSums, chunk: Any) -> tuple[LossSums, None]:
             return sums + of_chunk(params, chunk[0], chunk[1])[1], None
 
-        return jax.lax.scan(step, zeros, (hidden_chunks, rest))[0]
+        return jax.lax.scan(step, LossSums.zeros(), (hidden_chunks, rest))[0]
 
     def forward(params: Any, hidden_chunks: jax.Array, rest: Any) -> tuple[LossSums, Any]:
         gradient = jax.grad(of_chunk, argnums=(0, 1), has_aux=True)
@@ -185,7 +188,7 @@ def _chunked(loss: Loss, head: nnx.Module, hidden_BxTxD: jax.Array, per_token: A
             (more, d_hidden), chunk_sums = gradient(params, *chunk)
             return (sums + chunk_sums, jax.tree.map(jnp.add, d_params, more)), d_hidden
 
-        start = (zeros, jax.tree.map(jnp.zeros_like, params))
+        start = (LossSums.zeros(), jax.tree.map(jnp.zeros_like, params))
         (sums, d_params), d_hidden = jax.lax.scan(step, start, (hidden_chunks, rest))
         return sums, (d_params, d_hidden)
 

@@ -173,10 +173,7 @@ def loss_gradients(
         return jax.tree.map(jnp.add, total, gradient(params, part, part_key)), None
 
     parts = jax.tree.map(lambda x: _interleave(x, recipe.microbatches), whole)
-    zeros = (
-        jax.tree.map(jnp.zeros_like, params),
-        losses.LossSums(*(jnp.zeros((), jnp.float32) for _ in losses.LossSums._fields)),
-    )
+    zeros = (jax.tree.map(jnp.zeros_like, params), losses.LossSums.zeros())
     return jax.lax.scan(add, zeros, (jnp.arange(recipe.microbatches), parts))[0]
 
 

@@ -90,7 +90,8 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     facts = inputs.run_identity(config, model, plan, mixture)
     found = checkpoints.find(config.model_dir, say)
     start, data_digest, kept_seconds = 0, digest.DATA_START, 0.0
-    watch = config.stop.start() if config.stop else None
+    watched = found.run.get("stop_rule") if found else None
+    watch = config.stop.start(watched) if config.stop else None
     target = state_lib.abstract_state(recipe, shardings)
     if found is not None:
         identity.check_unchanged(found.run["fingerprint"], facts, str(found.path))
@@ -101,8 +102,6 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
         start, data_digest = found.step, found.run["data"]["digest"]
         plan.recall_rows(found.run["data"]["rows_before"])
         kept_seconds = found.run.get("kept_seconds", 0.0)
-        if config.stop:
-            watch = config.stop.start(found.run.get("stop_rule"))
         say(f"resuming at step {start} from {found.path}, the newest checkpoint of MODEL_DIR")
         if main:
             checkpoints.set_aside(config.model_dir, found.step, say)

@@ -5,6 +5,7 @@ import math
 import pathlib
 import time
 
+import gin
 import jax
 import pytest
 
@@ -12,6 +13,12 @@ from flan_jax.cli import run
 from flan_jax.errors import ConfigError, FlanJaxError
 from flan_jax.training import checkpoints, telemetry
 from flan_jax.training.hooks import Hook, StopRule, stop_rule
+
+
+@pytest.fixture(autouse=True)
+def no_bindings_from_elsewhere():
+    """What a run bound would else be the default of the next test's `stop_rule()`."""
+    gin.clear_config()
 
 
 def toy(model_dir, prepared_dir, *gin: str, **options: str) -> int:
