@@ -25,7 +25,9 @@ OUT = ROOT / "flan_jax" / "instructions" / "vocabularies" / "default.model"
 SIZE = 4096
 
 # MiniLab examples a task and how often each is rendered.
-EXAMPLES, RENDERINGS = 200, 2
+EXAMPLES, RENDERINGS = 40, 2
+# Documents of untasked text.
+DOCUMENTS = 5000
 # How often the most and the least frequent word of the list occur in the text.
 MOST, LEAST = 1000, 60
 # So many words also occur capitalised, and so many of these at the beginning of a line; each time
@@ -36,9 +38,10 @@ FRAGMENT_COUNT = 40
 
 
 def minilab_texts() -> Iterator[str]:
-    """Yields definitions, prompts and answers of MiniLab's training split."""
+    """Yields definitions, prompts and answers of MiniLab's training split; untasked text."""
     from flan_jax.instructions import cards, rendering, train_vocabulary
     from tasks import minilab
+    from tasks.minilab import text
 
     for card in cards.cards([minilab.__name__]):
         yield from card.instructions
@@ -46,6 +49,7 @@ def minilab_texts() -> Iterator[str]:
         with rendering.rendering_context(seed=0, number=number):
             for task in minilab.TASKS.values():
                 yield from train_vocabulary.mixture_texts(task.entry, max_examples=EXAMPLES)
+    yield from (text.document("train", index) for index in range(DOCUMENTS))
 
 
 def prose(source: str) -> Iterator[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Toy tasks are a task module like any other; scripts are tested as well.
-sys.path[:0] = [str(ROOT / "tests" / "toy"), str(ROOT / "scripts")]
+# Toy tasks are a task module like any other; scripts are tested as well, and checkers imported.
+sys.path[:0] = [str(ROOT / part) for part in ("tests/toy", "tests/tasks", "scripts")]
 
 # Before anything imports TensorFlow or JAX.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

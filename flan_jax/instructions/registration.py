@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import seqio
@@ -255,6 +256,7 @@ def register_templated_task(
     version: str,
     answer: str = "answer",
     clean: Sequence[Callable[..., tf.data.Dataset]] = (),
+    variants: Mapping[str, Sequence[Template]] = MappingProxyType({}),
 ) -> cards.Card:
     """Registers a dataset with templates: its card and the SeqIO task of the same name.
 
@@ -267,20 +269,29 @@ def register_templated_task(
         version: anything that changes when the source's rows change.
         answer: field with the reference answer.
         clean: see `register_task`.
+        variants: templates of further SeqIO tasks over the same examples, by what is added to
+            the name: "input" registers `<card.name>_input`.
 
     Raises:
         DataError: a template is wrong (task, template and field are named), or a name is taken.
     """
-    check_templates(card.name, templates, fields)
     if answer not in fields:
         raise DataError(f"task {card.name!r}: no field {answer!r}" + did_you_mean(answer, fields))
-    as_json = [dataclasses.asdict(template) for template in templates]
-    card = dataclasses.replace(card, templates=tuple(as_json), variants=(card.name,))
-    register_task(
-        card.name,
-        source=source,
-        render=templated_renderer(templates, fields, card.options, answer),
-        facts={"templates": as_json, "options": list(card.options), "version": version},
-        clean=clean,
+    sets = {card.name: templates}
+    sets |= {f"{card.name}_{suffix}": own for suffix, own in variants.items()}
+    as_json = {
+        name: tuple(dataclasses.asdict(template) for template in own) for name, own in sets.items()
+    }
+    for name, own in sets.items():
+        check_templates(name, own, fields)
+    for name, own in sets.items():
+        register_task(
+            name,
+            source=source,
+            render=templated_renderer(own, fields, card.options, answer),
+            facts={"templates": as_json[name], "options": list(card.options), "version": version},
+            clean=clean,
+        )
+    return cards.register_card(
+        dataclasses.replace(card, templates=as_json[card.name], variants=tuple(sets))
     )
-    return cards.register_card(card)

@@ -1,42 +1,74 @@
 """MiniLab: small text tasks made by code from a seed, with nothing to download.
 
-Tasks are registered as `minilab_<name>` in clusters that share a skill. Two clusters train
-(mixture `minilab_train`), two are held out (`minilab_heldout_clusters`), so that the effect of
-instruction tuning on kinds of task never seen can be measured in minutes on a laptop.
+Every task is registered with SeqIO as `minilab_<name>` (prompts in ten wordings),
+`minilab_<name>_input` (the input alone, no instruction) and, where it is trained on,
+`minilab_<name>_new_wordings` (prompts in wordings that are never trained on). Mixtures are
+`minilab_train`, its first n tasks `minilab_train_<n>tasks`, and what is held out:
+`minilab_heldout_clusters`, `minilab_heldout_tasks`, `minilab_compositions` and
+`minilab_new_wordings`. All but the last also exist as `..._input`. The same names with
+`minilab_demo_` instead of `minilab_` are the slice that the demo shows.
 
 * `lab`: what a task is, and how instances are drawn;
-* `lexicon`: the words;
-* one module a cluster: `string_edits`, `lookup`, `selection`, `classification`.
+* `lexicon`, `forms`: the words, and forms of input that tasks share;
+* one module a cluster;
+* `structure`: what is trained on, held out, related;
+* `text`: the untasked text that the base model is pretrained on (`minilab_text`).
 """
+
+import functools
+from collections.abc import Iterable
 
 import seqio
 
 from flan_jax.instructions import cards, mixtures, registration
-from tasks.minilab import classification, lab, lookup, selection, string_edits
+from flan_jax.instructions.templates import Template
+from tasks.minilab import lab, structure, text
 
-TRAINING_CLUSTERS = (string_edits, lookup)
-HELDOUT_CLUSTERS = (selection, classification)
-TASKS = {
-    task.name: task for cluster in (*TRAINING_CLUSTERS, *HELDOUT_CLUSTERS) for task in cluster.TASKS
-}
-MIXTURES = {
-    "minilab_train": TRAINING_CLUSTERS,
-    "minilab_heldout_clusters": HELDOUT_CLUSTERS,
-}
+TASKS = structure.TASKS
 
 
 def _register_task(task: lab.MiniTask) -> None:
     fields = (*task.fields, "answer")
+    variants = {"input": (Template(task.layout, "{answer}"),)}
+    if task.new_wordings:
+        variants["new_wordings"] = task.new_wordings
     cards.remove_card(task.entry)  # of an earlier import of this module
     registration.register_templated_task(
         task.card(__name__),
         source=registration.rows_source(
-            lambda split: lab.Instances(task, split), dict.fromkeys(fields, "string"), lab.COUNTS
+            functools.partial(lab.Instances, task), dict.fromkeys(fields, "string"), lab.COUNTS
         ),
         fields=fields,
         templates=task.templates,
         version=lab.content_version(task),
+        variants=variants,
     )
+
+
+def _mixtures() -> dict[str, tuple[str, ...]]:
+    """Returns the entries' variants by name of mixture."""
+    members: dict[str, tuple[str, ...]] = {}
+
+    def add(name: str, tasks: Iterable[str], *suffixes: str) -> None:
+        for suffix in suffixes or ("", "_input"):
+            own = "" if name.endswith("new_wordings") else suffix
+            members[name + own] = tuple(f"minilab_{task}{suffix}" for task in tasks)
+
+    for prefix, train, structures in (
+        ("minilab", structure.TRAIN, structure.STRUCTURES),
+        ("minilab_demo", structure.DEMO_TRAIN, structure.DEMO_STRUCTURES),
+    ):
+        add(f"{prefix}_train", train)
+        for name, tasks in structures.items():
+            add(f"{prefix}_{name}", tasks, *(["_new_wordings"] if name == "new_wordings" else []))
+    for number in structure.NUMBERS_OF_TASKS:
+        add(f"minilab_train_{number}tasks", structure.TRAIN[:number])
+    target = structure.DEMO_STRUCTURES[structure.DEMO_TARGET]
+    add("minilab_demo_specialist", structure.related(target, structure.DEMO_TRAIN))
+    return members
+
+
+MIXTURES = _mixtures()
 
 
 def _register() -> None:
@@ -44,10 +76,11 @@ def _register() -> None:
     for task in TASKS.values():
         if task.entry not in seqio.TaskRegistry.names():
             _register_task(task)
-    for name, clusters in MIXTURES.items():
+    for name, entries in MIXTURES.items():
         if name not in seqio.MixtureRegistry.names():
-            entries = [task.entry for cluster in clusters for task in cluster.TASKS]
             mixtures.register_mixture(name, entries, rates="examples")
+    if text.NAME not in seqio.TaskRegistry.names():
+        text.register()
 
 
 _register()

@@ -20,12 +20,32 @@ Fields = dict[str, str]
 
 # What a published MiniLab number refers to; instances are without limit, these are declared.
 SEED = 2026
-COUNTS = {"train": 1000, "validation": 50, "test": 50}
-VERSION = "1"
+COUNTS = {"train": 2000, "validation": 50, "test": 50}
+VERSION = "2"
 LICENCE = "Apache-2.0"
 
-# Of ten shares of all possible main texts, eight train, one validates and one tests.
-_SPLIT_OF_SHARE = ("test", "validation", *["train"] * 8)
+# Of four shares of all possible main texts, two train, one validates and one tests.
+_SPLIT_OF_SHARE = ("test", "validation", "train", "train")
+
+# What a task asks of whoever does it. Tasks that share a skill are related by construction, the
+# others are not, so transfer between them can be measured.
+SKILLS = {
+    "order": "puts words in another order",
+    "position": "takes words by where they stand",
+    "edit": "changes a text at a place that is named",
+    "kind": "knows what kind of thing a word names",
+    "spelling": "knows the letters of a word",
+    "count": "counts",
+    "number": "calculates with numbers, or compares them",
+    "find": "finds a fact that is stated",
+    "judge": "weighs a claim against what is stated",
+    "match": "sees whether two texts or words are the same",
+    "lexicon": "goes by a list of words that is stated",
+    "dictionary": "replaces words by what a list gives for them",
+    "sentence": "writes a sentence from facts",
+    "question": "writes a question",
+    "rule": "finds the rule behind worked examples",
+}
 
 
 class Dice:
@@ -47,19 +67,20 @@ class Dice:
 
     def between(self, low: int, high: int) -> int:
         """Returns an integer in [low, high]."""
-        return low + self.below(high - low + 1)
+        return low + int(self._random() * (high - low + 1))
 
     def pick(self, items: Sequence[T]) -> T:
         """Returns one of `items`."""
-        return items[self.below(len(items))]
+        return items[int(self._random() * len(items))]
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """Returns `count` items from different positions, in a random order."""
         if count > len(items):
             raise ValueError(f"cannot draw {count} of {len(items)} items")
+        random_, total = self._random, len(items)
         positions: dict[int, None] = {}
         while len(positions) < count:
-            positions[self.below(len(items))] = None
+            positions[int(random_() * total)] = None
         return [items[position] for position in positions]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
@@ -82,37 +103,59 @@ class Example:
     explanation: str
 
 
+def ask(*prompts: str) -> tuple[Template, ...]:
+    """Returns one template a prompt; its target is the task's own answer."""
+    return tuple(Template(prompt, "{answer}") for prompt in prompts)
+
+
+def turned(prompt: str, target: str) -> Template:
+    """Returns a template that turns the task around, so that something else is the answer."""
+    return Template(prompt, target, reversed=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class MiniTask:
     """One task of the laboratory.
 
     Attributes:
         name: short name; the registered entry is `minilab_<name>`.
-        cluster: tasks that share a skill and are held out together.
-        kind: whether the answer is one of `labels` or made of the input's words.
+        cluster: tasks that share a topic and are held out together.
+        kind: whether the answer is one of `labels` or free text.
+        skills: names in `SKILLS`.
         fields: names of the input fields; the first is the main text, which decides the split.
-        layout: pattern that lays the input fields out as one plain text, as in a schema file.
+        layout: pattern that lays the input fields out as one plain text, without a word on what
+            is to be done. Tasks with the same layout cannot be told apart by their input.
         make: draws the fields, and "answer", of one instance; gets the label that the instance
             is to have, or "" where there are no labels.
-        rule: computes the answer from the input fields alone, by other means than `make`.
-        definitions: differently worded statements of the task.
-        templates: ways of wording a prompt around one instance. Where a field is put it begins the
-            prompt or follows a space, since a word right after a newline or a quotation mark is
-            another token than the same word in the answer.
+        rule: computes the answer from the input fields alone, by other means than `make`; "" for
+            fields that it has no answer to.
+        definitions: differently worded statements of the task, most complete first.
+        avoid: what an answer must not be or do.
+        emphasis: what is easily overlooked.
+        templates: ten ways of wording a prompt around one instance. Where a field is put it begins
+            the prompt or follows a space, since a word right after a newline or a quotation mark
+            is another token than the same word in the answer.
+        new_wordings: further prompts that are never trained on, for tasks that are.
         examples: worked examples.
+        negatives: examples with a wrong output, and why it is wrong.
         labels: the answers of a classification.
     """
 
     name: str
     cluster: str
     kind: Kind
+    skills: tuple[str, ...]
     fields: tuple[str, ...]
     layout: str
     make: Callable[[Dice, str], Fields]
     rule: Callable[[Mapping[str, str]], str]
     definitions: tuple[str, ...]
+    avoid: str
+    emphasis: str
     templates: tuple[Template, ...]
     examples: tuple[Example, ...]
+    negatives: tuple[Example, ...]
+    new_wordings: tuple[Template, ...] = ()
     labels: tuple[str, ...] = ()
 
     @property
@@ -122,26 +165,32 @@ class MiniTask:
 
     def card(self, module: str) -> Card:
         """Returns the task's card; `module` is the task module that registers it."""
-        positive = [
-            {
-                "input": substitute(self.layout, example.fields),
-                "output": example.output,
-                "explanation": example.explanation,
-            }
-            for example in self.examples
-        ]
         return Card(
             name=self.entry,
             cluster=self.cluster,
             kind=self.kind,
             instructions=self.definitions,
-            sources=("minilab",),
+            # Each task draws texts of its own, and no text is in two splits of any of them.
+            sources=(self.entry,),
             licence=LICENCE,
             version=VERSION,
             options=self.labels,
             module=module,
-            attributes={"positive_examples": positive},
+            attributes={
+                "skills": list(self.skills),
+                "things_to_avoid": self.avoid,
+                "emphasis": self.emphasis,
+                "positive_examples": [self._as_json(example) for example in self.examples],
+                "negative_examples": [self._as_json(example) for example in self.negatives],
+            },
         )
+
+    def _as_json(self, example: Example) -> dict[str, str]:
+        return {
+            "input": substitute(self.layout, example.fields),
+            "output": example.output,
+            "explanation": example.explanation,
+        }
 
 
 def _hash64(text: str) -> int:
