@@ -19,7 +19,9 @@ setup(
     packages=find_namespace_packages(include=["flan_jax*", "tasks*", "gin_configs*"]),
     package_data={
         "flan_jax.instructions": ["vocabularies/*.model"],
+        "flan_jax.studies": ["*.jinja"],
         "gin_configs": ["**/*.gin"],
+        "tasks.minilab": ["FINGERPRINT", "base/**/*"],
     },
     entry_points={"console_scripts": ["flan-jax = flan_jax.cli:main"]},
     install_requires=[
@@ -28,6 +30,7 @@ setup(
         "flax>=0.12.8,<0.13",
         "gin-config>=0.5,<0.6",
         "grain>=0.2.18,<0.3",
+        "jinja2>=3.1,<4",
         "jax>=0.10.2,<0.11",
         "msgpack>=1.1,<2",
         "numpy>=2,<3",

@@ -79,6 +79,15 @@ def read_gin_file(name: str, _seen: tuple[Path, ...] = ()) -> str:
     return _INCLUDE.sub(inline, path.read_text())
 
 
+def packaged(path: str) -> str:
+    """Returns a path that does not exist here as one into the package, where it exists there.
+
+    So gin files can name what ships with the project, wherever it is installed.
+    """
+    inside = ROOT / path
+    return str(inside) if not Path(path).exists() and inside.exists() else path
+
+
 class Reference(str):
     """A reference to a configurable (`@f()`) or macro (`%NAME`), as it is written in gin."""
 

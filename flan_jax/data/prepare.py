@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from flan_jax.data import worker
 from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
 from flan_jax.errors import DataError
-from flan_jax.instructions import mixtures
+from flan_jax.instructions import mixtures, pipelines
 from flan_jax.instructions.registration import get_recipe
 from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -101,6 +101,13 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
     ]
 
 
+# Features of an example that are kept; see `records.Example`.
+_TRAVELS = (
+    "id", "template", "inputs", "targets", "inputs_pretokenized", "targets_pretokenized",
+    "options", "references",
+)  # fmt: skip
+
+
 def task_examples(spec: UnitSpec) -> Iterator[Example]:
     """Yields the examples of a unit as SeqIO makes them, untrimmed and in source order.
 
@@ -116,7 +123,13 @@ def task_examples(spec: UnitSpec) -> Iterator[Example]:
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from error
-    iterator = dataset.as_numpy_iterator()
+    missing = {"inputs", "targets"} - set(dataset.element_spec)
+    if missing:
+        raise DataError(
+            f"task {spec.task!r}, split {spec.split!r}: examples have no feature "
+            f"{min(missing)!r}; there are {sorted(dataset.element_spec)}"
+        )
+    iterator = pipelines.read_rows(dataset.map(_wanted))
     position = 0
     while True:
         try:
@@ -151,15 +164,13 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in np.ravel(np.asarray(value, object)))
 
 
-def _to_example(raw: dict[str, Any], default_id: str) -> Example:
-    """Takes what travels with an example; a task from elsewhere may lack most of it.
+def _wanted(example: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what `_to_example` reads; a task from elsewhere may have features of any kind."""
+    return {name: example[name] for name in _TRAVELS if name in example}
 
-    Raises:
-        DataError: it has no inputs or targets.
-    """
-    for feature in ("inputs", "targets"):
-        if feature not in raw:
-            raise DataError(f"examples have no feature {feature!r}; there are {sorted(raw)}")
+
+def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
+    """Takes what travels with an example; a task from elsewhere may lack most of it."""
     target = _text(raw.get("targets_pretokenized", ""))
     return Example(
         id=_text(raw["id"]) if "id" in raw else default_id,

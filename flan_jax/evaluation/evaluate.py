@@ -1,6 +1,7 @@
 """Scores a checkpoint on a mixture."""
 
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ class EvalConfig:
         feature_lengths: tokens that prompts are cut to, and most tokens to generate.
         batch_size: prompts decoded together.
         split: split of the tasks.
+        examples: of each task, so many from the first; None for all.
         render_seed: of templates and other draws.
         modules: task modules, for worker processes that prepare data.
         prepared_dir: where prepared records are.
@@ -47,6 +49,7 @@ class EvalConfig:
     feature_lengths: Mapping[str, int]
     batch_size: int = 32
     split: str = "test"
+    examples: int | None = None
     render_seed: int = 0
     modules: Any = ()
     prepared_dir: str | None = None
@@ -56,6 +59,8 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ConfigError("EVAL_BATCH_SIZE must be a whole number above 0")
+        if self.examples is not None and self.examples < 1:
+            raise ConfigError(f"EVAL_EXAMPLES must be None or above 0, not {self.examples}")
         lengths = self.feature_lengths
         if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
             raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
@@ -110,6 +115,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores a checkpoint (or, where None, the untrained model) and writes the results.
 
+    Where `out` holds the results of the same checkpoint on the same examples, they stand.
+
     Args:
         config: what to evaluate.
         checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint.
@@ -135,6 +142,21 @@ def evaluate(
         modules=modules,
         report=say,
     )
+    folder = epath.Path(out)
+    facts = [
+        str(found.path) if found else "untrained",
+        found.run if found else config.seed,
+        [[unit.spec.fingerprint for unit in units] for units in mixture.units],
+        dict(config.feature_lengths),
+        config.decoding.describe(),
+        config.examples,
+    ]
+    identity_text = json.dumps(facts, sort_keys=True)
+    identity_hash = hashlib.sha256(identity_text.encode()).hexdigest()
+    if (there := report.read(out)) and there.get("identity") == identity_hash:
+        say(f"{out} has these results already")
+        return there
+
     mesh = mesh_lib.make_mesh()
     batch_size = -(-config.batch_size // mesh.size) * mesh.size
     generator = generation.Generator(
@@ -154,21 +176,18 @@ def evaluate(
     if cut:
         say(f"{cut:,} prompts are longer than {generator.inputs_length} tokens and are cut")
 
-    folder = epath.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "predictions.partial.jsonl"
-    facts = [
-        str(found.path) if found else "untrained",
-        found.run if found else config.seed,
-        [[unit.spec.fingerprint for unit in units] for units in mixture.units],
-        dict(config.feature_lengths),
-        config.decoding.describe(),
-    ]
     predictions = generation.predict(
-        generator, mixture, partial, json.dumps(facts, sort_keys=True), _progress(say)
+        generator,
+        generation.examples_of(mixture, config.examples),
+        partial,
+        identity_text,
+        _progress(say),
     )
     summary = report.summarize(config.mixture, found.step if found else 0, predictions)
     summary["decoding"] = config.decoding.describe()
+    summary["identity"] = identity_hash
     report.write(out, summary, predictions)
     partial.unlink()
     return summary

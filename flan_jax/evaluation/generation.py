@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -71,6 +72,25 @@ def draw_number(task: str, example_id: str) -> int:
     return int.from_bytes(digest, "big")
 
 
+@functools.lru_cache(maxsize=4)
+def _compiled_decode(
+    model: Model, chosen: Decoding, max_length: int, eos_id: int, pad_id: int
+) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
+    """Kept between generators, so that one program that scores many checkpoints compiles once."""
+    options: dict[str, Any] = {"max_length": max_length, "eos_id": eos_id, "pad_id": pad_id}
+    beams = chosen.method == "beam"
+    if beams:
+        options |= {"num_beams": chosen.num_beams, "length_penalty": chosen.length_penalty}
+
+    def decode(params: Params, tokens_BxS: jax.Array, draws_B: jax.Array) -> jax.Array:
+        module = model.bind(params)
+        if beams:
+            return beam_search(module, tokens_BxS, **options)[0][:, 0]
+        return decoding.decode(module, tokens_BxS, chosen.chooser(draws_B), **options)
+
+    return jax.jit(decode)
+
+
 @dataclasses.dataclass(frozen=True)
 class Generator:
     """Decoding with one model, compiled once for each bucket of lengths of prompts.
@@ -93,21 +113,10 @@ class Generator:
     sharding: Any = None
     decoding: Decoding = Decoding()
 
-    @functools.cached_property
+    @property
     def _decode(self) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
-        chosen, beams = self.decoding, self.decoding.method == "beam"
-        options: dict[str, Any] = {"max_length": self.targets_length}
-        options |= {"eos_id": VOCABULARY.eos_id, "pad_id": VOCABULARY.pad_id}
-        if beams:
-            options |= {"num_beams": chosen.num_beams, "length_penalty": chosen.length_penalty}
-
-        def decode(params: Params, tokens_BxS: jax.Array, draws_B: jax.Array) -> jax.Array:
-            model = self.model.bind(params)
-            if beams:
-                return beam_search(model, tokens_BxS, **options)[0][:, 0]
-            return decoding.decode(model, tokens_BxS, chosen.chooser(draws_B), **options)
-
-        return jax.jit(decode)
+        ids = VOCABULARY.eos_id, VOCABULARY.pad_id
+        return _compiled_decode(self.model, self.decoding, self.targets_length, *ids)
 
     def batches(self, examples: Sequence[Example]) -> Iterator[list[int]]:
         """Yields positions of examples of similar length, longest first."""
@@ -140,27 +149,40 @@ def decode_tokens(tokens: np.ndarray) -> str:
     return VOCABULARY.decode(ids)
 
 
+def examples_of(mixture: PreparedMixture, most: int | None = None) -> list[tuple[str, Example]]:
+    """Returns (task, example) pairs of a mixture prepared in one rendering.
+
+    Args:
+        mixture: the mixture.
+        most: of each task, so many from the first; None for all.
+    """
+    return [
+        (units[0].spec.task, example)
+        for units in mixture.units
+        for example in itertools.islice(units[0], most)
+    ]
+
+
 def predict(
     generator: Generator,
-    mixture: PreparedMixture,
+    examples: Sequence[tuple[str, Example]],
     partial: epath.Path,
     identity: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
-    """Answers every example of a prepared mixture.
+    """Answers examples.
 
     Args:
         generator: the model.
-        mixture: prepared in one rendering.
+        examples: each with its task.
         partial: file to which answers are written as they come, so that an evaluation that was
             killed goes on where it stopped; the caller removes it.
         identity: what the answers depend on; a partial file of another one is not used.
         progress: called with the number of answers and of examples.
 
     Returns:
-        Predictions by task and in the order of the source.
+        Predictions in the order of the examples.
     """
-    examples = [(units[0].spec.task, e) for units in mixture.units for e in units[0]]
     answers = _read_partial(partial, identity)
     todo = [pair for pair in examples if (pair[0], pair[1].id) not in answers]
     done = len(examples) - len(todo)

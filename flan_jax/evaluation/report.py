@@ -78,6 +78,25 @@ def _cells(scores: Mapping[str, float]) -> tuple[str, str, str]:
     return f"{scores['rougeL']:.2f}", f"{scores['exact_match']:.2f}", f"{scores['n']:,}"
 
 
+def read(out: str) -> dict[str, Any] | None:
+    """Returns the summary in a folder, or None where it or the predictions are not whole."""
+    folder = epath.Path(out)
+    try:
+        return json.loads((folder / METRICS_FILE).read_text()) if read_predictions(out) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_predictions(out: str) -> list[Prediction]:
+    """Returns the predictions in a folder.
+
+    Raises:
+        OSError, ValueError, TypeError: they are missing or damaged.
+    """
+    lines = (epath.Path(out) / PREDICTIONS_FILE).read_text().splitlines()
+    return [Prediction.from_json(line) for line in lines]
+
+
 def write(out: str, summary: Mapping[str, Any], predictions: Sequence[Prediction]) -> None:
     """Writes metrics.json and predictions.jsonl, each replacing an older one in one move."""
     folder = epath.Path(out)

@@ -60,6 +60,18 @@ def map_rows(
     return mapped.unbatch()
 
 
+def read_rows(dataset: tf.data.Dataset) -> Iterator[Row]:
+    """Yields the examples of a dataset: strings as bytes, arrays as (nested) lists.
+
+    They cross into Python in chunks, since one by one takes several times as long.
+    """
+    batched = dataset.ragged_batch(CHUNK)
+    for batch in batched:
+        columns = tf.nest.flatten(batch, expand_composites=True)
+        arrays = [column.numpy() for column in columns]
+        yield from _decode(batched.element_spec, arrays, np.ndarray.tolist)
+
+
 def _encode_columns(
     rows: Sequence[Mapping[str, Any]], ranks: Mapping[str, int]
 ) -> list[np.ndarray]:
@@ -105,12 +117,16 @@ def to_python(value: Any) -> Any:
     return value
 
 
-def _decode(structure: Any, arrays: Sequence[np.ndarray]) -> Iterator[Any]:
+def _decode(
+    structure: Any,
+    arrays: Sequence[np.ndarray],
+    convert: Callable[[np.ndarray], Any] = to_python,
+) -> Iterator[Any]:
     """Yields the rows of a batch that was flattened with its composites expanded."""
     waiting = iter(arrays)
     columns = []
     for spec in tf.nest.flatten(structure):
-        values = to_python(next(waiting))
+        values = convert(next(waiting))
         if isinstance(spec, tf.RaggedTensorSpec):
             splits = [next(waiting) for _ in range(spec.ragged_rank)]
             for row_splits in reversed(splits):

@@ -26,9 +26,16 @@ import jax
 import numpy as np
 from etils import epath
 
+from flan_jax.config import packaged
 from flan_jax.errors import CheckpointError, ConfigError, did_you_mean
 from flan_jax.training import retention as retention_lib
-from flan_jax.training.manifest import MANIFEST, verify, why_not_proven, write_manifest
+from flan_jax.training.manifest import (
+    MANIFEST,
+    manifest_files,
+    verify,
+    why_not_proven,
+    write_manifest,
+)
 from flan_jax.training.retention import Known, Retention
 
 FOLDER = "checkpoints"
@@ -157,15 +164,15 @@ def require(
     """`find`, where there has to be one, by the name a person gives it.
 
     Args:
-        where: MODEL_DIR, MODEL_DIR@<step>, MODEL_DIR@best, MODEL_DIR@newest, or
-            MODEL_DIR/checkpoints/<step>.
+        where: MODEL_DIR, MODEL_DIR@<step>, MODEL_DIR@best, MODEL_DIR@newest,
+            MODEL_DIR/checkpoints/<step>, or exported weights; relative to here or to the package.
         report: see `find`, like `weights_only`.
         weights_only: for those who will not restore the optimizer.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    directory, which = _parse(where)
+    directory, which = _parse(packaged(where))
     found = find(directory, report, which, weights_only)
     if found is None:
         hint = "" if epath.Path(directory).exists() else " (no such directory)"
@@ -190,6 +197,32 @@ def _parse(where: str) -> tuple[str, str | int]:
     if path.parent.name == FOLDER and path.name.isdecimal():
         return str(path.parent.parent), int(path.name)
     return where, NEWEST
+
+
+def export_weights(found: Found, out: str) -> epath.Path:
+    """Copies a checkpoint without its optimizer: to hand on, to evaluate, to start runs from.
+
+    Args:
+        found: the checkpoint.
+        out: directory to make; it can be named wherever a checkpoint can.
+
+    Raises:
+        CheckpointError: `out` exists.
+    """
+    target = epath.Path(out)
+    if target.exists():
+        raise CheckpointError(f"{out} exists already")
+    scratch = target.parent / f"{target.name}.partial"
+    if scratch.exists():
+        scratch.rmtree()
+    for file in manifest_files(found.path):
+        name = str(file.relative_to(found.path))
+        if name.startswith(("params/", "run/")):
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            file.copy(scratch / name)
+    write_manifest(scratch)
+    scratch.rename(target)
+    return target
 
 
 def _restore(path: epath.Path, target: Any) -> Any:

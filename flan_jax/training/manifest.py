@@ -19,11 +19,11 @@ def _hash_file(path: epath.Path) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: epath.Path) -> list[epath.Path]:
-    """All files below a folder but the manifest; epath has no recursive glob."""
+def manifest_files(folder: epath.Path) -> list[epath.Path]:
+    """Returns all files below a folder but the manifest; epath has no recursive glob."""
     found = []
     for path in sorted(folder.iterdir()):
-        found += _files(path) if path.is_dir() else [path]
+        found += manifest_files(path) if path.is_dir() else [path]
     return [path for path in found if MANIFEST not in path.name]
 
 
@@ -31,7 +31,7 @@ def write_manifest(path: epath.Path) -> None:
     """Records size and hash of every file of a finished checkpoint, atomically."""
     files = {
         str(file.relative_to(path)): {"size": file.stat().length, "sha256": _hash_file(file)}
-        for file in _files(path)
+        for file in manifest_files(path)
     }
     scratch = path / f".{MANIFEST}.tmp"
     scratch.write_text(json.dumps(files, indent=1))

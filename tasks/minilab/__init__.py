@@ -5,17 +5,21 @@ Every task is registered with SeqIO as `minilab_<name>` (prompts in ten wordings
 `minilab_<name>_new_wordings` (prompts in wordings that are never trained on). Mixtures are
 `minilab_train`, its first n tasks `minilab_train_<n>tasks`, and what is held out:
 `minilab_heldout_clusters`, `minilab_heldout_tasks`, `minilab_compositions` and
-`minilab_new_wordings`. All but the last also exist as `..._input`. The same names with
-`minilab_demo_` instead of `minilab_` are the slice that the demo shows.
+`minilab_new_wordings`. `minilab_specialist` is what is related to the held-out compositions among
+`minilab_train`, and `minilab_evaluation` is everything that is evaluated on. All but the new
+wordings also exist as `..._input`. The same names with `minilab_demo_` instead of `minilab_` are
+the slice that the demo shows.
 
 * `lab`: what a task is, and how instances are drawn;
 * `lexicon`, `forms`: the words, and forms of input that tasks share;
 * one module a cluster;
 * `structure`: what is trained on, held out, related;
+* `nearest`: a baseline that learns nothing;
 * `text`: the untasked text that the base model is pretrained on (`minilab_text`).
 """
 
 import functools
+import itertools
 from collections.abc import Iterable
 
 import seqio
@@ -23,8 +27,11 @@ import seqio
 from flan_jax.instructions import cards, mixtures, registration
 from flan_jax.instructions.templates import Template
 from tasks.minilab import lab, structure, text
+from tasks.minilab.nearest import NearestWording
 
 TASKS = structure.TASKS
+
+__all__ = ["MIXTURES", "TASKS", "NearestWording"]
 
 
 def _register_task(task: lab.MiniTask) -> None:
@@ -46,25 +53,29 @@ def _register_task(task: lab.MiniTask) -> None:
 
 
 def _mixtures() -> dict[str, tuple[str, ...]]:
-    """Returns the entries' variants by name of mixture."""
+    """Returns the SeqIO tasks of every mixture."""
     members: dict[str, tuple[str, ...]] = {}
 
-    def add(name: str, tasks: Iterable[str], *suffixes: str) -> None:
-        for suffix in suffixes or ("", "_input"):
-            own = "" if name.endswith("new_wordings") else suffix
-            members[name + own] = tuple(f"minilab_{task}{suffix}" for task in tasks)
+    def add(name: str, tasks: Iterable[str]) -> None:
+        for suffix in ("", "_input"):
+            members[name + suffix] = tuple(f"minilab_{task}{suffix}" for task in tasks)
 
     for prefix, train, structures in (
         ("minilab", structure.TRAIN, structure.STRUCTURES),
         ("minilab_demo", structure.DEMO_TRAIN, structure.DEMO_STRUCTURES),
     ):
-        add(f"{prefix}_train", train)
-        for name, tasks in structures.items():
-            add(f"{prefix}_{name}", tasks, *(["_new_wordings"] if name == "new_wordings" else []))
+        worded = {name: tasks for name, tasks in structures.items() if name != "new_wordings"}
+        for name, tasks in {"train": train, **worded}.items():
+            add(f"{prefix}_{name}", tasks)
+        new = tuple(f"minilab_{task}_new_wordings" for task in structures["new_wordings"])
+        members[f"{prefix}_new_wordings"] = new
+        related = structure.related(structures[structure.SPECIALIST_TARGET], train)
+        add(f"{prefix}_specialist", related)
+        everything = [*train, *itertools.chain(*worded.values())]
+        add(f"{prefix}_evaluation", everything)
+        members[f"{prefix}_evaluation"] += new
     for number in structure.NUMBERS_OF_TASKS:
         add(f"minilab_train_{number}tasks", structure.TRAIN[:number])
-    target = structure.DEMO_STRUCTURES[structure.DEMO_TARGET]
-    add("minilab_demo_specialist", structure.related(target, structure.DEMO_TRAIN))
     return members
 
 

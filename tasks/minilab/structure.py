@@ -106,8 +106,8 @@ DEMO_STRUCTURES = {
     ),
     "new_wordings": DEMO_TRAIN,
 }
-# What the demo's specialist is made for.
-DEMO_TARGET = "compositions"
+# What the specialist is made for.
+SPECIALIST_TARGET = "compositions"
 
 
 def related(targets: Sequence[str], among: Sequence[str] = TRAIN) -> tuple[str, ...]:

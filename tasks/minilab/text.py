@@ -424,11 +424,24 @@ class Documents(Sequence[dict[str, str]]):
         return {"id": f"{NAME}/{self._split}/{index}", "text": text}
 
 
-def _continued(words: Words, draws: Draws) -> tuple[str, str]:
-    """(beginning, rest); at most 14 words are left to write."""
-    longest = min(14, len(words) - 1)
-    cut = len(words) - 1 - draws.integer("cut", longest)
-    return _join(words[:cut]), _join(words[cut:])
+def _continued(text: str, draws: Draws) -> tuple[str, str]:
+    """(text up to somewhere in a sentence, rest of that sentence).
+
+    The opening sentence is never what is left to write, since nothing tells what it says. In half
+    of the cases only what follows the colon, or the last word, is left, which the text decides.
+    """
+    sentences = text.split(". ")
+    chosen = draws.integer("sentence", len(sentences) - 1) + 1 if len(sentences) > 1 else 0
+    before = "".join(f"{sentence}. " for sentence in sentences[:chosen])
+    words = sentences[chosen].split(" ")
+    colons = [i + 1 for i, word in enumerate(words[:-1]) if word.endswith(":")]
+    if draws.integer("place", 2):
+        cut = colons[-1] if colons else len(words) - 1
+    else:
+        cut = draws.integer("cut", len(words))
+    rest = words[cut:]
+    end = "" if rest[-1].endswith(".") else "."
+    return (before + _join(words[:cut])).strip() or _join(words[:1]), _join(rest) + end
 
 
 def _corrupted(words: Words, draws: Draws) -> tuple[str, str]:
@@ -450,10 +463,10 @@ def _corrupted(words: Words, draws: Draws) -> tuple[str, str]:
 
 
 def render(example: Mapping[str, Any], draws: Draws) -> Rendered:
-    """Shows a document as a beginning to continue, or with spans to fill; half of them each."""
-    words = example["text"].split(" ")
-    prefix = draws.integer("objective", 2) == 0
-    inputs, targets = (_continued if prefix else _corrupted)(words, draws)
+    """Shows a document as a beginning to continue, or, one in four, with spans to fill."""
+    text = example["text"]
+    prefix = draws.integer("objective", 4) > 0
+    inputs, targets = _continued(text, draws) if prefix else _corrupted(text.split(" "), draws)
     return Rendered(inputs, targets, template="prefix" if prefix else "spans")
 
 

@@ -1,0 +1,86 @@
+"""Line charts as inline SVG, for pages that need nothing from anywhere else.
+
+Colours are left to the page: series i has the class `series-<i>`, and text and lines take the
+page's own, so a chart is readable on a light and on a dark ground.
+"""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+Points = Sequence[tuple[float, float]]
+
+WIDTH, HEIGHT = 460, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+_TICKS = 5
+
+
+def ticks(low: float, high: float, count: int = _TICKS) -> list[float]:
+    """Returns round numbers that span [low, high], about `count` of them, in rising order."""
+    span = high - low
+    if span <= 0:
+        return [low]
+    raw = span / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def line_chart(
+    series: Mapping[str, Points], x_label: str, y_label: str, classes: Mapping[str, str]
+) -> str:
+    """Returns an SVG element with one line a series.
+
+    Args:
+        series: points by name; those without points are left out.
+        x_label: what x is.
+        y_label: what y is.
+        classes: CSS class by name of series.
+    """
+    drawn = {name: points for name, points in series.items() if points}
+    if not drawn:
+        return ""
+    xs = [x for points in drawn.values() for x, _ in points]
+    ys = [y for points in drawn.values() for _, y in points]
+    x_low, x_high, y_low, y_high = min(0, *xs), max(xs), min(0.0, *ys), max(ys)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_low) / ((x_high - x_low) or 1)
+        up = (y - y_low) / ((y_high - y_low) or 1)
+        return (
+            round(_LEFT + across * (WIDTH - _LEFT - _RIGHT), 1),
+            round(HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM), 1),
+        )
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{html.escape(y_label)} by {html.escape(x_label)}">'
+    ]
+    for y in ticks(y_low, y_high):
+        left, height = place(x_low, y)
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{WIDTH - _RIGHT}" y1="{height}" y2="{height}"/>'
+            f'<text class="tick" x="{left - 6}" y="{height + 4}" text-anchor="end">{y:g}</text>'
+        )
+    for x in ticks(x_low, x_high):
+        across, _ = place(x, y_low)
+        parts.append(
+            f'<text class="tick" x="{across}" y="{HEIGHT - _BOTTOM + 17}" '
+            f'text-anchor="middle">{x:g}</text>'
+        )
+    middle = (_TOP + HEIGHT - _BOTTOM) / 2
+    parts.append(
+        f'<text class="axis" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 5}" '
+        f'text-anchor="middle">{html.escape(x_label)}</text>'
+        f'<text class="axis" x="12" y="{middle}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {middle})">{html.escape(y_label)}</text>'
+    )
+    for name, points in drawn.items():
+        path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
+        parts.append(
+            f'<polyline class="line {classes[name]}" points="{path}">'
+            f"<title>{html.escape(name)}</title></polyline>"
+        )
+    return "".join([*parts, "</svg>"])

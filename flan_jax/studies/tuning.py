@@ -1,0 +1,264 @@
+"""The study of what instruction tuning does: arms that differ in what they are tuned on.
+
+Every arm starts from the same base model and is tuned for the same number of steps. All of them,
+the base itself, and a baseline that learns nothing answer the same test instances.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+import flan_jax
+from flan_jax import config, terminal
+from flan_jax.commands.common import as_modules
+from flan_jax.errors import ConfigError
+from flan_jax.evaluation import report
+from flan_jax.evaluation.evaluate import EvalConfig, evaluate
+from flan_jax.evaluation.generation import Prediction
+from flan_jax.instructions import mixtures
+from flan_jax.studies import laboratory, page
+from flan_jax.studies.laboratory import INPUT, SEEN, STRUCTURES
+from flan_jax.studies.page import Arm
+from flan_jax.training.trackers import METRICS_FILE
+from flan_jax.training.train import TrainConfig, train
+
+# What an arm is called, and is. Arms of other names are "tuned on <mixture>".
+WITH, WITHOUT, BASE, NEAREST = (
+    "with_instructions", "without_instructions", "base", "nearest_wording",
+)  # fmt: skip
+TEXTS = {
+    WITH: ("With instructions", "tuned on tasks stated in words, ten wordings each"),
+    WITHOUT: (
+        "Without instructions",
+        "tuned on the same inputs and answers with no word on what to do; asked both ways, with "
+        "and without instructions, the better of the two is shown",
+    ),
+    "specialist": (
+        "Specialist",
+        "tuned with instructions, on those tasks only that share a skill with the new compositions",
+    ),
+    BASE: ("Base, untuned", "the pretrained model as it is"),
+    NEAREST: (
+        "Nearest wording",
+        "learns nothing: finds the seen task whose wording shares most words, and carries that "
+        "task out without a mistake",
+    ),
+}
+SETTINGS_FILE = "settings.json"
+Compose = Callable[..., list[config.Part]]
+Say = Callable[[str], None]
+
+
+def run(
+    out: str,
+    values: Mapping[str, Any],
+    compose: Compose,
+    macros_text: str,
+    experiments: Sequence[str],
+    overrides: Sequence[str],
+) -> dict[str, Any]:
+    """Runs the study, or what is left of it, and writes metrics.json and report.html.
+
+    Args:
+        out: folder of everything.
+        values: the macros; LAB is the prefix of the mixtures, ARMS maps names of arms to the
+            mixtures they are tuned on, without that prefix.
+        compose: returns the configuration with further `NAME=value` overrides.
+        macros_text: all macros; a folder of another text is not continued.
+        experiments: gin files, for the commands that the report shows.
+        overrides: `NAME=value` of the command line, for the same.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        FlanJaxError: `out` holds a study with other settings, or anything that training and
+            evaluation refuse.
+    """
+    started = time.perf_counter()
+    _check_settings(out, macros_text)
+    # Arms differ in their data alone, so all but the first find their programs compiled.
+    jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    lab, names = values["LAB"], list(values["ARMS"])
+    total = 2 * len(names) + 2
+    count = iter(range(1, total + 1))
+
+    def say(text: str) -> None:
+        elapsed = time.perf_counter() - started
+        print(f"[{elapsed:4.0f} s] {next(count)}/{total}  {text}", flush=True)
+
+    arms, answers = {}, {}
+    for name in names:
+        mixture = f"{lab}_{values['ARMS'][name]}"
+        model_dir = os.path.join(out, name, "run")
+        say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
+        _tune(compose, mixture, model_dir)
+        say(f"asking {name}")
+        answers[name] = _ask(out, name, lab, model_dir)
+        scored = laboratory.score(lab, answers[name])
+        if mixture.endswith(INPUT):
+            alone = _ask(out, name, lab, model_dir, INPUT)
+            scored = laboratory.better(scored, laboratory.score(lab, alone))
+        arms[name] = Arm(name, *_texts(name, mixture), scored, _curves(model_dir))
+    say("asking the base model")
+    base = _ask(out, BASE, lab, values["INITIAL_CHECKPOINT_PATH"])
+    arms[BASE] = Arm(BASE, *TEXTS[BASE], laboratory.score(lab, base))
+    say("looking for the nearest wordings")
+    nearest = _nearest_wording(values, f"{lab}_train", base)
+    arms[NEAREST] = Arm(NEAREST, *TEXTS[NEAREST], laboratory.score(lab, nearest))
+
+    rows = list(arms.values())
+    seconds = time.perf_counter() - started
+    metrics = _metrics(rows, values, seconds)
+    _write(out, "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    summary, facts = _words(rows, values, seconds)
+    commands = _commands(out, values, experiments, overrides)
+    _write(out, "report.html", page.render(rows, "What instructions do", summary, commands, facts))
+    _print_table(rows)
+    print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
+    print(f"report: {os.path.join(out, 'report.html')}")
+    return metrics
+
+
+def _check_settings(out: str, macros_text: str) -> None:
+    """Refuses to mix studies: an arm that is done would stand beside one of other settings."""
+    file = epath.Path(out) / SETTINGS_FILE
+    now = dict(line.split(" = ", 1) for line in macros_text.splitlines())
+    if file.exists():
+        then = json.loads(file.read_text())
+        changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
+        if changed:
+            name = changed[0]
+            raise ConfigError(
+                f"{out} holds a demo with other settings ({name} is {then.get(name)} there and "
+                f"{now.get(name)} here): choose another --out, or remove it"
+            )
+    epath.Path(out).mkdir(parents=True, exist_ok=True)
+    _write(out, SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
+
+
+def _tune(compose: Compose, mixture: str, model_dir: str) -> None:
+    parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
+    chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
+    train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
+
+
+def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[Prediction]:
+    """Returns a checkpoint's answers to everything that is evaluated on."""
+    folder = os.path.join(out, arm, f"evaluation{form}")
+    mixture = f"{lab}_evaluation{form}"
+    chosen = dataclasses.replace(EvalConfig(), mixture=mixture)  # type: ignore[call-arg]
+    with terminal.Progress("asking", 10) as bar:
+        evaluate(chosen, checkpoint, folder, say=lambda text: bar.advance("answered" in text))
+    return report.read_predictions(folder)
+
+
+def _nearest_wording(
+    values: Mapping[str, Any], seen: str, asked: Sequence[Prediction]
+) -> list[Prediction]:
+    """Answers what the base was asked by the rules of the laboratory's own module."""
+    module = importlib.import_module(as_modules(values["MIXTURE_OR_TASK_MODULE"])[-1])
+    nearest = module.NearestWording([task.name for task in mixtures.member_tasks(seen)])
+    return [
+        dataclasses.replace(one, prediction=nearest.answer(one.task, one.template, one.id)[0])
+        for one in asked
+    ]
+
+
+def _texts(name: str, mixture: str) -> tuple[str, str]:
+    return TEXTS.get(name, (name.replace("_", " ").capitalize(), f"tuned on {mixture}"))
+
+
+def _curves(model_dir: str) -> dict[str, list[tuple[float, float]]]:
+    """Returns loss and accuracy by step of a finished run."""
+    rows = [json.loads(x) for x in (epath.Path(model_dir) / METRICS_FILE).read_text().splitlines()]
+    return {
+        name: [(row["step"], row[name]) for row in rows if name in row]
+        for name in ("loss", "accuracy")
+    }
+
+
+def _metrics(arms: Sequence[Arm], values: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    return {
+        "arms": {arm.name: arm.means for arm in arms},
+        "metric": laboratory.METRIC,
+        "rougeL": {arm.name: laboratory.by_structure(arm.scored, "rougeL") for arm in arms},
+        "clusters": {arm.name: laboratory.by_cluster(arm.scored) for arm in arms},
+        "examples": {name: sum(s.structure == name for s in arms[0].scored) for name in STRUCTURES},
+        "laboratory": values["LAB"],
+        "train_steps": values["TRAIN_STEPS"],
+        "seed": values["SEED"],
+        "seconds": round(seconds, 1),
+    }
+
+
+def _words(arms: Sequence[Arm], values: Mapping[str, Any], seconds: float) -> tuple[str, list[str]]:
+    """The page's first sentences, and the facts at its end."""
+    tasks = len(mixtures.member_tasks(f"{values['LAB']}_train"))
+    summary = (
+        f"A small language model was tuned on {tasks} tasks, once with the tasks stated in words "
+        f"and once on inputs and answers alone, for {values['TRAIN_STEPS']} steps each from the "
+        "same pretrained weights. Below is what either can do that it was not trained on."
+    )
+    facts = [
+        f"flan-jax {flan_jax.__version__}",
+        f"jax {jax.__version__} on {jax.devices()[0].device_kind}",
+        f"seed {values['SEED']}",
+        f"mixtures {values['LAB']}_*",
+        f"{seconds:.0f} s in the last session",
+    ]
+    return summary, facts
+
+
+def _commands(
+    out: str, values: Mapping[str, Any], experiments: Sequence[str], overrides: Sequence[str]
+) -> list[str]:
+    files = " ".join(f"--gin_file={name}" for name in experiments)
+    extra = "".join(f" --gin.{text}" for text in overrides if not text.startswith("PREPARED_DIR"))
+    lines = [f"flan-jax demo --out={out} {files}{extra}", ""]
+    for name, mixture in values["ARMS"].items():
+        lines += [
+            f"flan-jax train {files}{extra} \\\n    --gin.MIXTURE_OR_TASK_NAME="
+            f"{values['LAB']}_{mixture} --gin.MODEL_DIR={out}/{name}/run"
+        ]
+    lines += [
+        f"flan-jax eval --checkpoint={out}/{next(iter(values['ARMS']))}/run "
+        f"--mixture={values['LAB']}_{name if name != SEEN else 'train'} --out={out}/eval/{name}"
+        for name in STRUCTURES
+    ]
+    return lines
+
+
+def _write(out: str, name: str, text: str) -> None:
+    """Replaces a file in one move."""
+    scratch = epath.Path(out) / f".{name}.tmp"
+    scratch.write_text(text)
+    scratch.replace(epath.Path(out) / name)
+
+
+def _print_table(arms: Sequence[Arm]) -> None:
+    """Prints scores by arm and structure."""
+    from rich.table import Table
+
+    table = Table(title="exact match, 0..100, on test instances", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in STRUCTURES:
+        table.add_column(page.title_of(name), justify="right")
+    best = {name: max(arm.means[name] for arm in arms) for name in STRUCTURES}
+    for arm in arms:
+        cells = [
+            f"[bold]{arm.means[name]:.1f}[/bold]"
+            if arm.means[name] == best[name]
+            else f"{arm.means[name]:.1f}"
+            for name in STRUCTURES
+        ]
+        table.add_row(arm.title, *cells)
+    terminal.console().print(table)
