@@ -1,36 +1,50 @@
 """Every verb, as a person would type it, on something tiny."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from flan_jax.cli import run
-from flan_jax.errors import DataError, FlanJaxError
+from flan_jax.errors import ConfigError, DataError, FlanJaxError
 
-SMALL = [
-    "--gin.MIXTURE_OR_TASK_NAME=minilab_who_has",
-    "--gin.HELDOUT=minilab_first_word",
-    "--gin.TRAIN_STEPS=2",
-    "--gin.RENDERINGS=1",
-    "--gin.EMB_DIM=16",
-    "--gin.MLP_DIM=16",
-]
+ARMS = ("with_instructions", "without_instructions", "specialist", "base", "nearest_wording")
+STRUCTURES = ("seen", "new_wordings", "compositions", "heldout_tasks", "heldout_clusters")
 
 
 def test_demo(tmp_path, capsys):
-    assert run(["demo", f"--out={tmp_path}", "--fast", *SMALL]) == 0
+    demo = ["demo", f"--out={tmp_path}", "--fast"]
+    assert run(demo) == 0
     said = capsys.readouterr().out
-    for text in ("1/3", "2/3", "3/3", "who_has", "clusters never seen", "saved step 2"):
+    for text in ("1/8", "8/8", "With instructions", "New compositions", "saved step 4"):
         assert text in said
-    scores = json.loads((tmp_path / "metrics.json").read_text())
-    assert set(scores) == {"before", "after"}
-    for stage in scores.values():
-        assert stage["seen"]["overall"]["n"] == stage["unseen"]["overall"]["n"] == 50
-    # Started again it goes on from where it is: nothing is trained twice.
-    assert run(["demo", f"--out={tmp_path}", "--fast", *SMALL]) == 0
-    assert "nothing to do: step 2 of 2" in capsys.readouterr().out
+    assert said.splitlines()[-1] == f"report: {tmp_path}/report.html"
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert tuple(metrics["arms"]) == ARMS
+    for scores in metrics["arms"].values():
+        assert tuple(scores) == STRUCTURES and all(0 <= x <= 100 for x in scores.values())
+    assert metrics["arms"]["nearest_wording"]["seen"] == 100
+    assert metrics["examples"] == dict(zip(STRUCTURES, (8, 8, 2, 2, 2), strict=True))
+    page = (tmp_path / "report.html").read_text()
+    for text in ("Without instructions", "<svg", "flan-jax train", "What the models said"):
+        assert text in page
+    assert not re.search(r"(src|href)=|@import|url\(", page), "the page needs the network"
+
+    # Started again it goes on from where it is: nothing is trained or asked twice.
+    (tmp_path / "metrics.json").unlink()
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("predictions.jsonl")}
+    assert len(before) == 5
+    assert run(demo) == 0
+    assert capsys.readouterr().out.count("nothing to do: step 4 of 4") == 3
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("predictions.jsonl")}
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    assert again["arms"] == metrics["arms"]
+
+    # Another study is not mixed into it.
+    with pytest.raises(ConfigError, match="other settings .TRAIN_STEPS is 4 there and 6 here"):
+        run([*demo, "--gin.TRAIN_STEPS=6"])
 
 
 def test_tasks_list(capsys):
@@ -50,7 +64,7 @@ def test_tasks_list(capsys):
     ]
     for entry in entries:
         assert set(fields) <= set(entry)
-        assert entry["variants"] == [entry["name"]]
+        assert entry["variants"][:2] == [entry["name"], f"{entry['name']}_input"]
         assert len(entry["templates"]) == 10 and len(entry["instructions"]) >= 4
         assert (entry["kind"] == "classification") == bool(entry["options"])
     assert run(["tasks", "list", "--module=tasks.minilab"]) == 0

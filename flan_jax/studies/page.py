@@ -40,7 +40,8 @@ _TITLES = {
     "heldout_tasks": "New tasks",
     "heldout_clusters": "New clusters",
 }
-_CURVES = {"loss": "loss, nats a token", "accuracy": "tokens right"}
+# Label and factor of what is reported while training.
+_CURVES = {"loss": ("loss, nats a token", 1), "accuracy": ("target tokens right, %", 100)}
 
 
 def title_of(structure: str) -> str:
@@ -80,18 +81,22 @@ def render(
         compared=_legend(arms, css),
         charts=[
             charts.line_chart(
-                {arm.title: arm.curves.get(name, ()) for arm in trained},
+                {arm.title: _scaled(arm.curves.get(name, ()), scale) for arm in trained},
                 "step",
                 label,
                 {arm.title: css[arm.name] for arm in trained},
             )
-            for name, label in _CURVES.items()
+            for name, (label, scale) in _CURVES.items()
         ],
         clusters=_clusters(arms, css),
         samples=_samples(arms, css),
         commands=commands,
         facts=facts,
     )
+
+
+def _scaled(points: charts.Points, factor: float) -> charts.Points:
+    return [(x, factor * y) for x, y in points]
 
 
 def _legend(arms: Sequence[Arm], css: Mapping[str, str]) -> list[dict[str, str]]:
@@ -131,7 +136,7 @@ def _rows(arms: Sequence[Arm], css: Mapping[str, str]) -> list[dict[str, Any]]:
             "text": arm.text,
             "css": css[arm.name],
             "cells": [
-                {"value": arm.means[name], "best": arm.means[name] == best[name]}
+                {"value": arm.means[name], "best": arm.means[name] == best[name] > 0}
                 for name in STRUCTURES
             ],
         }

@@ -256,7 +256,7 @@ def _print_table(arms: Sequence[Arm]) -> None:
     for arm in arms:
         cells = [
             f"[bold]{arm.means[name]:.1f}[/bold]"
-            if arm.means[name] == best[name]
+            if arm.means[name] == best[name] > 0
             else f"{arm.means[name]:.1f}"
             for name in STRUCTURES
         ]

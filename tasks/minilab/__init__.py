@@ -7,8 +7,8 @@ Every task is registered with SeqIO as `minilab_<name>` (prompts in ten wordings
 `minilab_heldout_clusters`, `minilab_heldout_tasks`, `minilab_compositions` and
 `minilab_new_wordings`. `minilab_specialist` is what is related to the held-out compositions among
 `minilab_train`, and `minilab_evaluation` is everything that is evaluated on. All but the new
-wordings also exist as `..._input`. The same names with `minilab_demo_` instead of `minilab_` are
-the slice that the demo shows.
+wordings also exist as `..._input`. The same names with `minilab_demo_` or `minilab_tiny_` instead
+of `minilab_` are the slices that the demo shows and that tests use.
 
 * `lab`: what a task is, and how instances are drawn;
 * `lexicon`, `forms`: the words, and forms of input that tasks share;
@@ -36,7 +36,7 @@ __all__ = ["MIXTURES", "TASKS", "NearestWording"]
 
 def _register_task(task: lab.MiniTask) -> None:
     fields = (*task.fields, "answer")
-    variants = {"input": (Template(task.layout, "{answer}"),)}
+    variants: dict[str, tuple[Template, ...]] = {"input": (Template(task.layout, "{answer}"),)}
     if task.new_wordings:
         variants["new_wordings"] = task.new_wordings
     cards.remove_card(task.entry)  # of an earlier import of this module
@@ -60,10 +60,7 @@ def _mixtures() -> dict[str, tuple[str, ...]]:
         for suffix in ("", "_input"):
             members[name + suffix] = tuple(f"minilab_{task}{suffix}" for task in tasks)
 
-    for prefix, train, structures in (
-        ("minilab", structure.TRAIN, structure.STRUCTURES),
-        ("minilab_demo", structure.DEMO_TRAIN, structure.DEMO_STRUCTURES),
-    ):
+    for prefix, train, structures in structure.SIZES:
         worded = {name: tasks for name, tasks in structures.items() if name != "new_wordings"}
         for name, tasks in {"train": train, **worded}.items():
             add(f"{prefix}_{name}", tasks)

@@ -106,7 +106,8 @@ REVERSE_WORDS = MiniTask(
 
 def _make_sort_words(dice: Dice, label: str) -> Fields:
     # A word for each letter, since words that begin with the same letter are harder to sort.
-    count, words = dice.between(4, 6), {}
+    count = dice.between(4, 6)
+    words: dict[str, str] = {}
     while len(words) < count:
         word = dice.pick(WORDS)
         words.setdefault(word[0], word)

@@ -106,6 +106,21 @@ DEMO_STRUCTURES = {
     ),
     "new_wordings": DEMO_TRAIN,
 }
+# The least that has everything, for tests.
+TINY_TRAIN = ("swap_ends", "drop_first", "has_animal", "swap_ends_then_drop_first")
+TINY_STRUCTURES = {
+    "heldout_clusters": ("fix_double",),
+    "heldout_tasks": ("drop_last",),
+    "compositions": ("drop_first_then_swap_ends",),
+    "new_wordings": TINY_TRAIN,
+}
+
+# Prefix of the mixtures' names, what is trained on, what is held out.
+SIZES = (
+    ("minilab", TRAIN, STRUCTURES),
+    ("minilab_demo", DEMO_TRAIN, DEMO_STRUCTURES),
+    ("minilab_tiny", TINY_TRAIN, TINY_STRUCTURES),
+)
 # What the specialist is made for.
 SPECIALIST_TARGET = "compositions"
 

@@ -1,4 +1,4 @@
-"""MiniLab: answers, balance, splits, wordings, held-out structure, and the same bytes everywhere."""
+"""MiniLab: answers, balance, splits, wordings, held-out structure, the same bytes everywhere."""
 
 import collections
 import hashlib
