@@ -33,7 +33,7 @@ from tasks.minilab.lexicon import (
 
 NAME = "minilab_text"
 COUNTS = {"train": 200_000, "validation": 1000}
-VERSION = "1"
+VERSION = "2"
 
 _ANIMAL_SET = frozenset(ANIMALS)
 _KINDS = {"an animal": ANIMALS, "food": FOODS, "a job": JOBS, "something to wear": CLOTHES}
@@ -213,6 +213,12 @@ def _line_document(dice: Dice) -> str:
     return " ".join([opening.format(text), *(about(dice, words) for about in abouts)])
 
 
+def _echo_document(dice: Dice) -> str:
+    text = _join(line(dice, 3, 7))
+    said = dice.pick(("Once more:", "Again:", "The same line:", "The same words again:"))
+    return f"{text}. {said} {text}."
+
+
 def _owner_again(dice: Dice, name: str, colour: str, thing: str) -> str:
     return dice.pick(
         (
@@ -372,9 +378,10 @@ def _record_document(dice: Dice) -> str:
     return f"{' ; '.join(record)} . {said}"
 
 
-# Kinds of document and how many of 24 they are.
+# Kinds of document and how many of 28 they are.
 _DOCUMENTS: tuple[tuple[Callable[[Dice], str], int], ...] = (
-    (_line_document, 12),
+    (_line_document, 13),
+    (_echo_document, 3),
     (_owners_document, 2),
     (_places_document, 1),
     (_heights_document, 1),
