@@ -433,7 +433,7 @@ def test_beam_writes_the_same_records(module, tmp_path):
 def test_the_command_line_prepares_once(tmp_path):
     """The verb, as a process, twice: one that writes and one that finds everything there."""
     command = [
-        *(sys.executable, "-m", "flan_jax", "prepare", "--mixture=minilab_train"),
+        *(sys.executable, "-m", "flan_jax", "prepare", "--mixture=minilab_tiny_train"),
         *("--module=tasks.minilab", f"--prepared_dir={tmp_path}", "--renderings=1"),
         "--gin.TASK_FEATURE_LENGTHS={'inputs': 256, 'targets': 64}",
     ]
@@ -451,7 +451,7 @@ def test_the_command_line_prepares_once(tmp_path):
     second = run()
     assert second.returncode == 0, second.stderr
     lines = second.stdout.splitlines()
-    assert lines[0].startswith("minilab_train (train): ") and "tasks below" in lines[0]
+    assert lines[0].startswith("minilab_tiny_train (train): ") and "tasks below" in lines[0]
     assert lines[1].startswith("an epoch at 256/64 tokens: ")
     assert first.stdout.splitlines()[-2:] == lines
     assert snapshot(tmp_path) == before

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = Path(os.environ.get("FLAN_JAX_SHARED_DATA", ROOT.parent / "shared" / "data"))
 EXPERIMENT = """
 MODEL = 't5_1_1/tiny'
-MIXTURE_OR_TASK_NAME = 'minilab_train'
+MIXTURE_OR_TASK_NAME = 'minilab_tiny_train'
 MIXTURE_OR_TASK_MODULE = 'tasks.minilab'
 TASK_FEATURE_LENGTHS = {'inputs': 128, 'targets': 32}
 BATCH_SIZE = 4
@@ -120,7 +120,7 @@ def test_composed_file_defines_every_macro_it_reads(experiment, run):
     code = re.sub(r"#.*", "", text)
     assert set(re.findall(r"%([A-Z_]\w*)", code)) <= set(macros)
     assert macros["EMB_DIM"] == 64
-    assert macros["MIXTURE_OR_TASK_NAME"] == "minilab_train"
+    assert macros["MIXTURE_OR_TASK_NAME"] == "minilab_tiny_train"
     assert macros["OPTIMIZER"] == "adamw"
 
 

@@ -439,7 +439,7 @@ def test_rates(toy_card):
     register_toy(toy_card)
     entries = ["kit_toy", "minilab_swap_ends"]
     for kwargs, expected in [
-        ({}, [ROWS, 1000]), ({"cap": 500}, [ROWS, 500]), ({"rates": "uniform"}, [1, 1]),
+        ({}, [ROWS, 2000]), ({"cap": 500}, [ROWS, 500]), ({"rates": "uniform"}, [1, 1]),
     ]:  # fmt: skip
         mixtures.register_mixture("kit_toy_mixture", entries, **kwargs)
         rates = mixtures.task_rates("kit_toy_mixture")
@@ -459,11 +459,11 @@ def test_names_are_resolved_or_the_nearest_is_offered():
 
 
 def golden_prompts():
-    """The first training row of every task in all its templates."""
+    """The first training row of every task in all its templates and new wordings."""
     return {
         name: [
             list(template.render(lab.instance(task, "train", 0), task.labels))
-            for template in task.templates
+            for template in (*task.templates, *task.new_wordings)
         ]
         for name, task in minilab.TASKS.items()
     }
