@@ -49,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
 
     from flan_jax.studies import tuning
 
-    tuning.run(out, values, compose, config.macros_text(parts), experiments, overrides)
+    tuning.run(out, values, compose, config.macros_text(parts), experiments, args.gin_overrides)
     return 0

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,6 @@ from etils import epath
 
 import flan_jax
 from flan_jax import config, terminal
-from flan_jax.commands.common import as_modules
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation import report
 from flan_jax.evaluation.evaluate import EvalConfig, evaluate
@@ -27,7 +27,7 @@ from flan_jax.studies import laboratory, page
 from flan_jax.studies.laboratory import INPUT, SEEN, STRUCTURES
 from flan_jax.studies.page import Arm
 from flan_jax.training.trackers import METRICS_FILE
-from flan_jax.training.train import TrainConfig, train
+from flan_jax.training.train import Result, TrainConfig, train
 
 # What an arm is called, and is. Arms of other names are "tuned on <mixture>".
 WITH, WITHOUT, BASE, NEAREST = (
@@ -63,7 +63,7 @@ def run(
     macros_text: str,
     experiments: Sequence[str],
     overrides: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Runs the study, or what is left of it, and writes metrics.json and report.html.
 
     Args:
@@ -76,7 +76,7 @@ def run(
         overrides: `NAME=value` of the command line, for the same.
 
     Returns:
-        The content of metrics.json.
+        The content of metrics.json; None where SIGTERM came first.
 
     Raises:
         FlanJaxError: `out` holds a study with other settings, or anything that training and
@@ -85,8 +85,9 @@ def run(
     started = time.perf_counter()
     _check_settings(out, macros_text)
     # Arms differ in their data alone, so all but the first find their programs compiled.
-    jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     lab, names = values["LAB"], list(values["ARMS"])
     total = 2 * len(names) + 2
     count = iter(range(1, total + 1))
@@ -95,15 +96,16 @@ def run(
         elapsed = time.perf_counter() - started
         print(f"[{elapsed:4.0f} s] {next(count)}/{total}  {text}", flush=True)
 
-    arms, answers = {}, {}
+    arms = {}
     for name in names:
         mixture = f"{lab}_{values['ARMS'][name]}"
         model_dir = os.path.join(out, name, "run")
         say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
-        _tune(compose, mixture, model_dir)
+        if _tune(compose, mixture, model_dir).preempted:
+            print("stopped; the same command goes on from here", flush=True)
+            return None
         say(f"asking {name}")
-        answers[name] = _ask(out, name, lab, model_dir)
-        scored = laboratory.score(lab, answers[name])
+        scored = laboratory.score(lab, _ask(out, name, lab, model_dir))
         if mixture.endswith(INPUT):
             alone = _ask(out, name, lab, model_dir, INPUT)
             scored = laboratory.better(scored, laboratory.score(lab, alone))
@@ -112,7 +114,7 @@ def run(
     base = _ask(out, BASE, lab, values["INITIAL_CHECKPOINT_PATH"])
     arms[BASE] = Arm(BASE, *TEXTS[BASE], laboratory.score(lab, base))
     say("looking for the nearest wordings")
-    nearest = _nearest_wording(values, f"{lab}_train", base)
+    nearest = _nearest_wording(f"{lab}_train", base)
     arms[NEAREST] = Arm(NEAREST, *TEXTS[NEAREST], laboratory.score(lab, nearest))
 
     rows = list(arms.values())
@@ -131,7 +133,8 @@ def run(
 def _check_settings(out: str, macros_text: str) -> None:
     """Refuses to mix studies: an arm that is done would stand beside one of other settings."""
     file = epath.Path(out) / SETTINGS_FILE
-    now = dict(line.split(" = ", 1) for line in macros_text.splitlines())
+    pairs = (line.split(" = ", 1) for line in macros_text.splitlines())
+    now = {name: value for name, value in pairs if name not in ("MODEL_DIR", "PREPARED_DIR")}
     if file.exists():
         then = json.loads(file.read_text())
         changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
@@ -145,10 +148,10 @@ def _check_settings(out: str, macros_text: str) -> None:
     _write(out, SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
 
 
-def _tune(compose: Compose, mixture: str, model_dir: str) -> None:
+def _tune(compose: Compose, mixture: str, model_dir: str) -> Result:
     parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
     chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
-    train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
+    return train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
 
 
 def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[Prediction]:
@@ -161,12 +164,15 @@ def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[
     return report.read_predictions(folder)
 
 
-def _nearest_wording(
-    values: Mapping[str, Any], seen: str, asked: Sequence[Prediction]
-) -> list[Prediction]:
+def _nearest_wording(seen: str, asked: Sequence[Prediction]) -> list[Prediction]:
     """Answers what the base was asked by the rules of the laboratory's own module."""
-    module = importlib.import_module(as_modules(values["MIXTURE_OR_TASK_MODULE"])[-1])
-    nearest = module.NearestWording([task.name for task in mixtures.member_tasks(seen)])
+    names = TrainConfig().module_names  # type: ignore[call-arg]
+    modules = [importlib.import_module(name) for name in names]
+    laboratories = [module for module in modules if hasattr(module, "NearestWording")]
+    if not laboratories:
+        raise ConfigError(f"MIXTURE_OR_TASK_MODULE: no NearestWording in {', '.join(names)}")
+    tasks = [task.name for task in mixtures.member_tasks(seen)]
+    nearest = laboratories[0].NearestWording(tasks)
     return [
         dataclasses.replace(one, prediction=nearest.answer(one.task, one.template, one.id)[0])
         for one in asked
@@ -222,7 +228,7 @@ def _commands(
     out: str, values: Mapping[str, Any], experiments: Sequence[str], overrides: Sequence[str]
 ) -> list[str]:
     files = " ".join(f"--gin_file={name}" for name in experiments)
-    extra = "".join(f" --gin.{text}" for text in overrides if not text.startswith("PREPARED_DIR"))
+    extra = "".join(" " + shlex.quote(f"--gin.{text}") for text in overrides)
     lines = [f"flan-jax demo --out={out} {files}{extra}", ""]
     for name, mixture in values["ARMS"].items():
         lines += [
