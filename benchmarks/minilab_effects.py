@@ -1,7 +1,7 @@
-"""What instructions do in MiniLab, over several seeds: mean and spread of finished demos.
+r"""What instructions do in MiniLab, over several seeds: mean and spread of finished demos.
 
     for seed in 0 1 2; do
-        flan-jax demo --gin_file=gin_configs/experiments/minilab_full.gin --gin.SEED=$seed \\
+        flan-jax demo --gin_file=gin_configs/experiments/minilab_full.gin --gin.SEED=$seed \
             --out=runs/full_$seed
     done
     python benchmarks/minilab_effects.py runs/full_0 runs/full_1 runs/full_2
