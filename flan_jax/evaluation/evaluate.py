@@ -153,7 +153,7 @@ def evaluate(
     ]
     identity_text = json.dumps(facts, sort_keys=True)
     identity_hash = hashlib.sha256(identity_text.encode()).hexdigest()
-    if (there := report.read(out)) and there.get("identity") == identity_hash:
+    if there := report.read(out, identity_hash):
         say(f"{out} has these results already")
         return there
 
@@ -187,7 +187,6 @@ def evaluate(
     )
     summary = report.summarize(config.mixture, found.step if found else 0, predictions)
     summary["decoding"] = config.decoding.describe()
-    summary["identity"] = identity_hash
-    report.write(out, summary, predictions)
+    report.write(out, summary, predictions, identity_hash)
     partial.unlink()
     return summary

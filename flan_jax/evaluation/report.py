@@ -15,6 +15,7 @@ from flan_jax.instructions import cards
 
 Scores = dict[str, float]
 METRICS_FILE, PREDICTIONS_FILE = "metrics.json", "predictions.jsonl"
+IDENTITY_FILE = ".evaluated"
 
 
 def score(prediction: Prediction) -> Scores:
@@ -78,13 +79,15 @@ def _cells(scores: Mapping[str, float]) -> tuple[str, str, str]:
     return f"{scores['rougeL']:.2f}", f"{scores['exact_match']:.2f}", f"{scores['n']:,}"
 
 
-def read(out: str) -> dict[str, Any] | None:
-    """Returns the summary in a folder, or None where it or the predictions are not whole."""
+def read(out: str, identity: str) -> dict[str, Any] | None:
+    """Returns the summary in a folder, or None where it is not of this identity, or not whole."""
     folder = epath.Path(out)
     try:
-        return json.loads((folder / METRICS_FILE).read_text()) if read_predictions(out) else None
+        if (folder / IDENTITY_FILE).read_text() == identity and read_predictions(out):
+            return json.loads((folder / METRICS_FILE).read_text())
     except (OSError, ValueError, TypeError):
-        return None
+        pass
+    return None
 
 
 def read_predictions(out: str) -> list[Prediction]:
@@ -97,14 +100,25 @@ def read_predictions(out: str) -> list[Prediction]:
     return [Prediction.from_json(line) for line in lines]
 
 
-def write(out: str, summary: Mapping[str, Any], predictions: Sequence[Prediction]) -> None:
-    """Writes metrics.json and predictions.jsonl, each replacing an older one in one move."""
+def write(
+    out: str, summary: Mapping[str, Any], predictions: Sequence[Prediction], identity: str
+) -> None:
+    """Writes metrics.json and predictions.jsonl, each replacing an older one in one move.
+
+    Args:
+        out: the folder.
+        summary: content of metrics.json.
+        predictions: lines of predictions.jsonl.
+        identity: of all that the results depend on; written last, see `read`.
+    """
     folder = epath.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / IDENTITY_FILE).unlink(missing_ok=True)
     lines = [json.dumps(dataclasses.asdict(p), ensure_ascii=False) for p in predictions]
     for name, text in (
         (PREDICTIONS_FILE, "".join(line + "\n" for line in lines)),
         (METRICS_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n"),
+        (IDENTITY_FILE, identity),
     ):
         scratch = folder / f".{name}.tmp"
         scratch.write_text(text)

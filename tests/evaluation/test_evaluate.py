@@ -73,6 +73,26 @@ def test_tables_metrics_and_predictions(trained, tmp_path, capsys):
     assert not (tmp_path / "predictions.partial.jsonl").exists()
 
 
+def test_what_is_evaluated_already_stands(trained, tmp_path, capsys):
+    evaluate(trained, tmp_path)
+    stamp = (tmp_path / "predictions.jsonl").stat().st_mtime_ns
+    first = evaluate(trained, tmp_path)
+    assert "has these results already" in capsys.readouterr().err
+    assert (tmp_path / "predictions.jsonl").stat().st_mtime_ns == stamp
+    # Other settings, or a damaged file, are answered anew.
+    fewer = evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=2")
+    assert fewer["overall"]["n"] == 4 and len(predictions_of(tmp_path)) == 4
+    assert {row["id"] for row in predictions_of(tmp_path)} == {"test/0", "test/1"}
+    assert evaluate(trained, tmp_path) == first
+    (tmp_path / "predictions.jsonl").write_text('{"task"')
+    assert evaluate(trained, tmp_path) == first and len(predictions_of(tmp_path)) == 12
+
+
+def test_the_number_of_examples_is_checked(trained, tmp_path):
+    with pytest.raises(ConfigError, match="EVAL_EXAMPLES must be None or above 0, not 0"):
+        evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=0")
+
+
 def test_metrics_are_those_of_the_predictions(trained, tmp_path):
     metrics = evaluate(trained, tmp_path)
     rows = [generation.Prediction.from_json(json.dumps(p)) for p in predictions_of(tmp_path)]

@@ -1,6 +1,7 @@
 """The kit that tasks are made with: templates, OPTIONS, draws, cards, registration, mixtures."""
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -181,7 +182,7 @@ def toy_card():
     """A card, and no trace of what was registered under its name afterwards."""
     card = cards.Card("kit_toy", "toys", "generation", ("Do it.",), module="kit_toys.one")
     yield card
-    for name in ("kit_toy_mixture", "kit_toy"):
+    for name in ("kit_toy_mixture", "kit_toy", "kit_toy_input"):
         for registry in (seqio.MixtureRegistry, seqio.TaskRegistry):
             if name in registry.names():
                 registry.remove(name)
@@ -433,6 +434,25 @@ def test_wrong_mixtures_are_refused(name, tasks, message):
     with pytest.raises(DataError, match=message):
         mixtures.register_mixture(name, tasks)
     assert "kit_toy_mixture" not in seqio.MixtureRegistry.names()
+
+
+def test_variants_are_further_tasks_over_the_same_examples(toy_card):
+    templates = {"kit_toy": TEMPLATES[0], "kit_toy_input": Template("{text}", "{answer}")}
+    said, bare = templates.values()
+    card = register_toy(toy_card, [said], variants={"input": [bare]})
+    assert card.variants == ("kit_toy", "kit_toy_input")
+    assert cards.get_card("kit_toy_input") is card
+    for name, template in templates.items():
+        dataset = seqio.TaskRegistry.get(name).get_dataset(None, "train", shuffle=False)
+        prompt = next(iter(dataset.as_numpy_iterator()))["inputs_pretokenized"].decode()
+        row = toy_rows("train")[0]
+        assert prompt == template.render(row, row["options"])[0]
+    assert len({registration.get_recipe(name).fingerprint() for name in templates}) == 2
+    with pytest.raises(DataError, match="'kit_toy_input', template 0: unknown field 'txt'"):
+        register_toy(
+            dataclasses.replace(card, name="kit_toy"), [said],
+            variants={"input": [Template("{txt}", "{answer}")]},
+        )  # fmt: skip
 
 
 def test_rates(toy_card):

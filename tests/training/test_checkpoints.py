@@ -464,3 +464,31 @@ def test_process_0_decides_for_all(tmp_path):
     found = checkpoints.require(str(tmp_path))
     params = checkpoints.load_params_on_host(found.path)
     np.testing.assert_array_equal(params["w"], np.arange(8.0))
+
+
+# Weights handed on.
+
+
+def test_exported_weights_are_a_checkpoint_without_an_optimizer(tmp_path):
+    found = checkpoints.require(str(saved(tmp_path / "run", 3)))
+    out = checkpoints.export_weights(found, str(tmp_path / "weights"))
+    assert sorted(p.name for p in out.iterdir()) == [MANIFEST, "params", "run"]
+    exported = checkpoints.require(str(out), weights_only=True)
+    assert exported.step == 3 and exported.run == found.run
+    restored = checkpoints.restore_params(exported.path, target())
+    for name, array in values(3).items():
+        np.testing.assert_array_equal(restored[name], array)
+    with pytest.raises(CheckpointError, match="exists already"):
+        checkpoints.export_weights(found, str(out))
+    truncate(max((p for p in (tmp_path / "weights" / "params").rglob("*") if p.is_file()),
+                 key=lambda p: p.stat().st_size))  # fmt: skip
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoints.require(str(out), weights_only=True)
+
+
+def test_what_ships_with_the_package_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = checkpoints.require("tasks/minilab/base", weights_only=True)
+    assert found.run["fingerprint"]["model"]["emb_dim"] == 128
+    saved(tmp_path / "tasks" / "minilab" / "base", 7)  # what is here comes first
+    assert checkpoints.require("tasks/minilab/base").step == 7
