@@ -18,35 +18,50 @@ CLUSTER = "composition"
 # (first step, second step)
 TRAINED = (
     ("sort", "first_word"),
+    ("reverse", "commas"),
     ("reverse", "repeat_first"),
     ("drop_first", "sort"),
     ("swap_ends", "drop_first"),
+    ("last_to_front", "and"),
     ("last_to_front", "swap_ends"),
     ("reverse", "drop_first"),
+    ("swap_ends", "numbers"),
     ("sort", "keep_ends"),
     ("swap_ends", "reverse"),
+    ("drop_first", "commas"),
     ("repeat_first", "reverse"),
     ("last_to_front", "last_word"),
+    ("reverse", "double"),
     ("reverse", "last_to_front"),
     ("sort", "drop_first"),
     ("drop_first", "keep_ends"),
+    ("repeat_first", "numbers"),
     ("last_to_front", "repeat_first"),
     ("sort", "reverse"),
+    ("sort", "and"),
     ("swap_ends", "repeat_first"),
     ("keep_ends", "repeat_first"),
     ("reverse", "keep_ends"),
+    ("repeat_first", "and"),
+    ("swap_ends", "double"),
+    ("last_to_front", "numbers"),
+    ("keep_ends", "commas"),
+    ("drop_first", "double"),
 )
 HELDOUT_PAIRS = (
+    ("sort", "commas"),
+    ("reverse", "and"),
+    ("drop_first", "numbers"),
+    ("swap_ends", "commas"),
+    ("last_to_front", "double"),
+    ("keep_ends", "and"),
     ("sort", "repeat_first"),
-    ("sort", "swap_ends"),
     ("sort", "last_word"),
     ("drop_first", "reverse"),
     ("drop_first", "repeat_first"),
-    ("drop_first", "swap_ends"),
     ("drop_first", "last_to_front"),
-    ("swap_ends", "last_to_front"),
     ("last_to_front", "reverse"),
-    ("last_to_front", "keep_ends"),
+    ("swap_ends", "last_to_front"),
 )
 
 
@@ -57,15 +72,14 @@ class Step:
     Attributes:
         task: name of the task that is this step alone.
         skills: as in `MiniTask`.
-        order: the positions of the words that are left, of a line of so many words; None where the
-            words themselves decide.
+        do: what becomes of the words; a step that writes them in another form comes last.
         wordings: what to do, so that it can follow "please" or "then".
         new_wording: one more, for prompts that are never trained on.
     """
 
     task: str
     skills: tuple[str, ...]
-    order: Callable[[int], Sequence[int]] | None
+    do: Callable[[Sequence[str]], Sequence[str]]
     wordings: tuple[str, ...]
     new_wording: str
 
@@ -74,7 +88,7 @@ STEPS = {
     "reverse": Step(
         "reverse_words",
         ("order",),
-        lambda n: range(n - 1, -1, -1),
+        lambda words: words[::-1],
         (
             "reverse the order of the words",
             "turn the line around, last word first",
@@ -86,7 +100,7 @@ STEPS = {
     "sort": Step(
         "sort_words",
         ("order", "spelling"),
-        None,
+        sorted,
         (
             "sort the words by the alphabet",
             "put the words in alphabetical order",
@@ -98,7 +112,7 @@ STEPS = {
     "swap_ends": Step(
         "swap_ends",
         ("order", "position"),
-        lambda n: (n - 1, *range(1, n - 1), 0),
+        lambda words: [words[-1], *words[1:-1], words[0]],
         (
             "swap the first and the last word",
             "let the first word and the last word trade places",
@@ -110,7 +124,7 @@ STEPS = {
     "last_to_front": Step(
         "last_to_front",
         ("order", "position"),
-        lambda n: (n - 1, *range(n - 1)),
+        lambda words: [words[-1], *words[:-1]],
         (
             "move the last word to the front",
             "take the last word and put it before all others",
@@ -122,7 +136,7 @@ STEPS = {
     "drop_first": Step(
         "drop_first",
         ("edit", "position"),
-        lambda n: range(1, n),
+        lambda words: words[1:],
         (
             "leave out the first word",
             "drop the first word",
@@ -134,7 +148,7 @@ STEPS = {
     "keep_ends": Step(
         "keep_ends",
         ("position",),
-        lambda n: (0, n - 1),
+        lambda words: [words[0], words[-1]],
         (
             "keep only the first and the last word",
             "leave out everything between the first and the last word",
@@ -146,7 +160,7 @@ STEPS = {
     "repeat_first": Step(
         "repeat_first",
         ("edit", "position"),
-        lambda n: (*range(n), 0),
+        lambda words: [*words, words[0]],
         (
             "repeat the first word at the end",
             "write the first word once more behind the last one",
@@ -158,7 +172,7 @@ STEPS = {
     "first_word": Step(
         "first_word",
         ("position",),
-        lambda n: (0,),
+        lambda words: words[:1],
         (
             "write only the first word",
             "pick out the first word and nothing else",
@@ -170,7 +184,7 @@ STEPS = {
     "last_word": Step(
         "last_word",
         ("position",),
-        lambda n: (n - 1,),
+        lambda words: words[-1:],
         (
             "write only the last word",
             "pick out the last word and nothing else",
@@ -178,6 +192,54 @@ STEPS = {
             "answer with the last word alone",
         ),
         "give just the last word",
+    ),
+    "commas": Step(
+        "separate_by_commas",
+        ("format",),
+        lambda words: [*(f"{word}," for word in words[:-1]), words[-1]],
+        (
+            "separate the words by commas",
+            "put a comma behind every word but the last",
+            "write the words with commas between them",
+            "set a comma after each word, except the last one",
+        ),
+        "let a comma stand between any two words",
+    ),
+    "and": Step(
+        "join_with_and",
+        ("format",),
+        lambda words: " and ".join(words).split(),
+        (
+            "join the words with and",
+            "put the word and between every two words",
+            "write the words with and between them",
+            "connect all words by and",
+        ),
+        "let the word and stand between any two words",
+    ),
+    "numbers": Step(
+        "number_words",
+        ("format", "count"),
+        lambda words: [part for i, word in enumerate(words) for part in (str(i + 1), word)],
+        (
+            "number the words, each number before its word",
+            "write 1 before the first word, 2 before the second, and so on",
+            "put its number in front of every word",
+            "count the words through, beginning at 1, and write each number before its word",
+        ),
+        "let every word follow its number, from 1 on",
+    ),
+    "double": Step(
+        "double_each",
+        ("format",),
+        lambda words: [copy for word in words for copy in (word, word)],
+        (
+            "write every word twice in a row",
+            "double each word where it stands",
+            "repeat each word right behind itself",
+            "say every single word two times, one after the other",
+        ),
+        "let each word stand there twice, side by side",
     ),
 }
 
@@ -213,13 +275,8 @@ DEFINITIONS = (
 EXAMPLE_LINES = ("milk sofa engine violet", "north pizza cabin zero kitten")
 
 
-def _apply(step: str, words: list[str]) -> list[str]:
-    order = STEPS[step].order
-    return sorted(words) if order is None else [words[place] for place in order(len(words))]
-
-
 def _rule_of_step(step: str, text: str) -> str:
-    """What a step makes of a text, found without `Step.order`."""
+    """What a step makes of a text, found without `Step.do`."""
     first, _, rest = text.partition(" ")
     start, _, last = text.rpartition(" ")
     inner = rest.rpartition(" ")[0]
@@ -233,6 +290,10 @@ def _rule_of_step(step: str, text: str) -> str:
         "repeat_first": lambda: f"{text} {first}",
         "first_word": lambda: first,
         "last_word": lambda: last,
+        "commas": lambda: text.replace(" ", ", "),
+        "and": lambda: text.replace(" ", " and "),
+        "numbers": lambda: " ".join(f"{i} {word}" for i, word in enumerate(text.split(), start=1)),
+        "double": lambda: " ".join(f"{word} {word}" for word in text.split()),
     }[step]()
 
 
@@ -263,7 +324,7 @@ def _task(first: str, second: str) -> MiniTask:
     def make(dice: Dice, label: str) -> Fields:
         del label
         words = line(dice)
-        return {"text": " ".join(words), "answer": " ".join(_apply(second, _apply(first, words)))}
+        return {"text": " ".join(words), "answer": " ".join(steps[1].do(steps[0].do(words)))}
 
     def rule(fields: Mapping[str, str]) -> str:
         text = fields["text"]

@@ -33,6 +33,7 @@ SKILLS = {
     "order": "puts words in another order",
     "position": "takes words by where they stand",
     "edit": "changes a text at a place that is named",
+    "format": "writes words in a stated form",
     "kind": "knows what kind of thing a word names",
     "spelling": "knows the letters of a word",
     "count": "counts",

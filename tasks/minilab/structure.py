@@ -20,6 +20,7 @@ from tasks.minilab import (
     counting,
     data_to_text,
     entailment,
+    formatting,
     lookup,
     ordering,
     paraphrase,
@@ -35,6 +36,7 @@ CLUSTERS = (
     ordering,
     selection,
     string_edits,
+    formatting,
     counting,
     arithmetic,
     lookup,
@@ -76,34 +78,30 @@ STRUCTURES = {
     "new_wordings": TRAIN,
 }
 
-# A slice that shows the same in minutes: half of it works on the order and place of words, half on
-# other things; the held-out parts need what the first half teaches.
+# A slice that shows the same in minutes: most of it works on lines of words, in all ways that a
+# held-out part needs, and some on other things.
 DEMO_TRAIN = (
     "reverse_words",
     "swap_ends",
     "last_to_front",
+    "drop_first",
     "first_word",
     "last_word",
-    "drop_first",
-    "repeat_first",
+    "separate_by_commas",
+    "join_with_and",
+    "reverse_then_commas",
+    "last_to_front_then_and",
+    "drop_first_then_commas",
     "reverse_then_drop_first",
     "swap_ends_then_reverse",
-    "last_to_front_then_repeat_first",
     "who_has",
-    "check_fact",
+    "has_animal",
     "count_words",
-    "add_numbers",
-    "translate_words",
-    "sentiment",
 )
 DEMO_STRUCTURES = {
     "heldout_clusters": ("fix_double", "same_line", "analogy_edit"),
-    "heldout_tasks": ("first_to_end", "second_word", "drop_last"),
-    "compositions": (
-        "drop_first_then_reverse",
-        "last_to_front_then_reverse",
-        "drop_first_then_repeat_first",
-    ),
+    "heldout_tasks": ("first_to_end", "drop_last", "join_with_or"),
+    "compositions": ("reverse_then_and", "swap_ends_then_commas", "drop_first_then_reverse"),
     "new_wordings": DEMO_TRAIN,
 }
 # The least that has everything, for tests.

@@ -10,6 +10,7 @@ beginning that is to be continued (prefix language modelling; Raffel et al. 2020
 or with spans of words replaced by sentinels (span corruption, section 3.1.4).
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from tasks.minilab.lexicon import (
 
 NAME = "minilab_text"
 COUNTS = {"train": 200_000, "validation": 1000}
-VERSION = "2"
+VERSION = "3"
 
 _ANIMAL_SET = frozenset(ANIMALS)
 _KINDS = {"an animal": ANIMALS, "food": FOODS, "a job": JOBS, "something to wear": CLOTHES}
@@ -45,8 +46,251 @@ def _join(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _swapped(words: Words) -> Words:
-    return [words[-1], *words[1:-1], words[0]]
+@dataclasses.dataclass(frozen=True)
+class _Fact:
+    """Something that can be said of a line of words, and ways of saying it.
+
+    Attributes:
+        find: what it is for these words, or None where it cannot be said.
+        said: patterns with `{}` for it, and {first}, {last}, {word}, {new} for words to mention.
+        same_words: whether it is clear where a word occurs twice.
+    """
+
+    find: Callable[[Words, str, str], str | None]
+    said: tuple[str, ...]
+    same_words: bool = True
+
+
+def _longest(words: Words) -> str | None:
+    long = sorted(words, key=len)
+    return long[-1] if len(long[-1]) > len(long[-2]) else None
+
+
+def _only_animal(words: Words) -> str | None:
+    animals = [word for word in words if word in _ANIMAL_SET]
+    return animals[0] if len(animals) == 1 else None
+
+
+def _animals(words: Words) -> str | None:
+    animals = [word for word in words if word in _ANIMAL_SET]
+    return f"{len(animals)}, {_join(animals)}" if animals else "0"
+
+
+def _copies(words: Words) -> str | None:
+    repeated = [word for word in dict.fromkeys(words) if words.count(word) > 1]
+    return f"{repeated[0]} is there {words.count(repeated[0])} times" if repeated else None
+
+
+# What the base learns of the words in which people speak of lines: several dozen expressions, each
+# beside what it means. A model that reads an instruction has to know them from somewhere.
+_FACTS = (
+    _Fact(
+        lambda words, word, new: _join(words[::-1]),
+        (
+            "Backwards: {}.", "In reverse order: {}.", "The other way around: {}.",
+            "From the last to the first: {}.", "The same words, last word first: {}.",
+            "Turned around, the line reads: {}.", "Reversed: {}.", "In the opposite order: {}.",
+            "From the end to the beginning: {}.", "Read from the wrong end: {}.",
+            "Going back from the end, one word at a time: {}.", "With the order reversed: {}.",
+            "Not sorted, but backwards: {}.", "All words in the opposite order: {}.",
+            "Who starts with {last} and goes back to {first} reads: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _join(sorted(words)),
+        (
+            "In alphabetical order: {}.", "From a to z: {}.", "Sorted: {}.",
+            "Sorted by the alphabet: {}.", "Arranged alphabetically: {}.",
+            "In the order of the alphabet: {}.", "As in a dictionary: {}.",
+            "Put into alphabetical order: {}.", "By their first letters: {}.",
+            "Not backwards, but by the alphabet: {}.", "Ordered from a to z: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: words[0],
+        (
+            "It begins with {}.", "The first word is {}.", "At the beginning stands {}.",
+            "It starts with {}.", "The opening word is {}.", "At the front is {}.",
+            "In front of all the rest stands {}.", "The word before all others is {}.",
+            "It does not begin with {last} but with {}.", "Not {last}, the first word is {}.",
+            "Whoever reads it comes to this word first: {}.", "The line opens with {}.",
+            "The word at the beginning of the line: {}.", "First: {}.",
+            "The word in front, not the one at the end: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: words[-1],
+        (
+            "It ends with {}.", "The last word is {}.", "At the end stands {}.",
+            "The final word is {}.", "The closing word is {}.", "Behind all others stands {}.",
+            "The word after all the rest is {}.", "It does not end with {first} but with {}.",
+            "Not {first}, the last word is {}.", "Whoever reads it comes to this word last: {}.",
+            "The line closes with {}.", "The word at the end of the line: {}.", "Last: {}.",
+            "The word at the end, not the one in front: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: words[len(words) // 2] if len(words) % 2 else None,
+        (
+            "In the middle stands {}.", "The middle word is {}.", "Halfway is {}.",
+            "The word with as many words before it as after it: {}.", "Right in the middle: {}.",
+            "Neither at the front nor at the end but in the middle: {}.", "The central word is {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _longest(words),
+        (
+            "The longest word is {}.", "The word with the most letters is {}.",
+            "No word is longer than {}.", "Most letters: {}.", "The word that takes most room: {}.",
+            "Longer than all others is {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: str(len(words)),
+        (
+            "Number of words: {}.", "How many words there are: {}.", "Words in it: {}.",
+            "The number of words is {}.", "Whoever counts the words gets {}.",
+            "The length of the line in words: {}.", "In all, its words are {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: "even" if len(words) % 2 == 0 else "odd",
+        ("The number of words is {}.", "Even or odd: {}.", "Its number of words is {}."),
+    ),
+    _Fact(
+        lambda words, word, new: _join([other for other in words if other != word]),
+        (
+            "Without {word}: {}.", "Leaving out {word}: {}.", "All but {word}: {}.",
+            "With {word} deleted: {}.", "With {word} taken out: {}.", "Once {word} is removed: {}.",
+            "What is left when {word} goes: {}.", "Minus {word}: {}.", "Dropping {word}: {}.",
+        ),
+        same_words=False,
+    ),
+    _Fact(
+        lambda words, word, new: _join([new if other == word else other for other in words]),
+        (
+            "With {new} in place of {word}: {}.", "With {new} for {word}: {}.",
+            "{word} replaced by {new}: {}.", "With {new} where {word} stood: {}.",
+            "With {word} exchanged for {new}: {}.", "{new} instead of {word}: {}.",
+        ),
+        same_words=False,
+    ),
+    _Fact(
+        lambda words, word, new: _join(
+            [copy for other in words for copy in [other] * (1 + (other == word))]
+        ),
+        (
+            "With {word} twice: {}.", "With {word} doubled: {}.", "With {word} two times: {}.",
+            "{word} written twice in a row: {}.", "With {word} repeated where it stands: {}.",
+        ),
+        same_words=False,
+    ),
+    _Fact(
+        lambda words, word, new: _join([words[-1], *words[1:-1], words[0]]),
+        (
+            "With both ends swapped: {}.", "With the first and the last word exchanged: {}.",
+            "The two outermost words having traded places: {}.",
+            "With {first} where {last} was and {last} where {first} was: {}.",
+            "The two ends change places: {}.", "First and last word swapped, the middle kept: {}.",
+            "Not all is turned around, only the two ends: {}.",
+            "With the outermost words exchanged: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _join([words[-1], *words[:-1]]),
+        (
+            "With the last word moved to the front: {}.", "With {last} put before all others: {}.",
+            "With the word from the end at the beginning: {}.",
+            "When the last word comes first and the others follow as they are: {}.",
+            "{last} moves to the front: {}.", "The word at the end goes to the beginning: {}.",
+            "With the last word taken to the front: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _join(_halves(words)),
+        (
+            "With the halves swapped: {}.", "The second half before the first half: {}.",
+            "With the two halves exchanged: {}.", "Second half first: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _join([*words, words[0]]),
+        (
+            "With the first word repeated at the end: {}.",
+            "With the first word again behind the last: {}.",
+            "With {first} once more at the end: {}.",
+            "The first word is added again at the end: {}.",
+            "It begins and ends with {first} now: {}.",
+            "A copy of the first word closes the line: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: f"{words[0]} {words[-1]}",
+        (
+            "Only the first and the last word: {}.", "The two outermost words: {}.",
+            "Both ends alone: {}.", "Without all that stands between the ends: {}.",
+            "The ends are kept and the middle is left out: {}.", "Nothing but the two ends: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _join(words[1:]),
+        (
+            "Without the first word: {}.", "What follows the first word: {}.",
+            "After the first word: {}.", "With the first word dropped: {}.",
+            "All but the word at the beginning: {}.", "With the opening word taken away: {}.",
+            "What is left when the first word is deleted: {}.", "The line without {first}: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: ", ".join(words),
+        (
+            "With commas: {}.", "Separated by commas: {}.",
+            "A comma behind each word but the last: {}.",
+            "With a comma between any two words: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: " and ".join(words),
+        (
+            "Joined by and: {}.", "With and between the words: {}.", "With and in between: {}.",
+            "Connected by and: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: " ".join(f"{i} {x}" for i, x in enumerate(words, start=1)),
+        (
+            "Numbered: {}.", "With numbers: {}.", "Each word behind its number: {}.",
+            "Counted through from 1: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: " ".join(f"{x} {x}" for x in words),
+        (
+            "Each word twice: {}.", "Every word doubled: {}.", "With every word written twice: {}.",
+            "Each word two times in a row: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _only_animal(words),
+        (
+            "The only animal is {}.", "The animal in it is {}.", "One word is an animal: {}.",
+            "The word that names an animal: {}.", "Among these words, one animal: {}.",
+        ),
+    ),
+    _Fact(
+        lambda words, word, new: _animals(words),
+        ("Animals: {}.", "How many animals, and which: {}.", "Words that name animals: {}."),
+    ),
+    _Fact(
+        lambda words, word, new: _copies(words),
+        ("One word is repeated: {}.", "Not all words differ: {}.", "Twice or more: {}."),
+    ),
+    _Fact(
+        lambda words, word, new: "none" if len(set(words)) == len(words) else None,
+        ("Words that occur twice: {}.", "Repeated words: {}."),
+    ),
+)  # fmt: skip
+_OPENINGS = ("{}.", "Line: {}.", "The line {} .", "Words: {}.", "{}:", "A line of words: {}.")
 
 
 def _halves(words: Words) -> Words:
@@ -54,148 +298,14 @@ def _halves(words: Words) -> Words:
     return [*words[-half:], *words[half : len(words) - half], *words[:half]]
 
 
-def _about_backwards(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("Backwards", "In reverse order", "The other way around", "From the last to the first",
-         "The same words, last word first")
-    )  # fmt: skip
-    return f"{said}: {_join(words[::-1])}."
-
-
-def _about_alphabet(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("In alphabetical order", "From a to z", "Sorted", "Sorted by the alphabet",
-         "Arranged alphabetically")
-    )  # fmt: skip
-    return f"{said}: {_join(sorted(words))}."
-
-
-def _about_first(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("It begins with", "The first word is", "At the beginning stands", "It starts with",
-         "The opening word is", "At the front is")
-    )  # fmt: skip
-    return f"{said} {words[0]}."
-
-
-def _about_last(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("It ends with", "The last word is", "At the end stands", "The final word is",
-         "The closing word is")
-    )  # fmt: skip
-    return f"{said} {words[-1]}."
-
-
-def _about_middle(dice: Dice, words: Words) -> str:
-    if len(words) % 2 == 0:
-        return _about_first(dice, words)
-    said = dice.pick(("In the middle stands", "The middle word is", "Halfway is"))
-    return f"{said} {words[len(words) // 2]}."
-
-
-def _about_longest(dice: Dice, words: Words) -> str:
-    long = sorted(words, key=len)
-    if len(long[-1]) == len(long[-2]):
-        return _about_last(dice, words)
-    said = dice.pick(("The longest word is", "The word with the most letters is"))
-    return f"{said} {long[-1]}."
-
-
-def _about_number(dice: Dice, words: Words) -> str:
-    pattern = dice.pick(
-        ("It has {n} words.", "There are {n} words.", "That makes {n} words.",
-         "The number of words is {n}.", "It is {n} words long, which is {p}.")
-    )  # fmt: skip
-    return pattern.format(n=len(words), p="odd" if len(words) % 2 else "even")
-
-
-def _about_deletion(dice: Dice, words: Words) -> str:
-    word = dice.pick(words)
-    rest = _join([other for other in words if other != word])
-    said = dice.pick(("Without", "Leaving out", "All but"))
-    return f"{said} {word}: {rest}."
-
-
-def _about_replacement(dice: Dice, words: Words) -> str:
+def _say(dice: Dice, fact: _Fact, words: Words) -> str | None:
+    if not fact.same_words and len(set(words)) < len(words):
+        return None
     word, new = dice.pick(words), dice.pick(WORDS)
-    said = dice.pick(
-        (f"With {new} in place of {word}", f"With {new} for {word}", f"{word} replaced by {new}")
-    )
-    return f"{said}: {_join([new if other == word else other for other in words])}."
-
-
-def _about_doubling(dice: Dice, words: Words) -> str:
-    word = dice.pick(words)
-    twice = [copy for other in words for copy in ([other] * (1 + (other == word)))]
-    return f"{dice.pick((f'With {word} twice', f'With {word} doubled'))}: {_join(twice)}."
-
-
-def _about_ends_swapped(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("With both ends swapped", "With the first and the last word exchanged",
-         "The two outermost words having traded places")
-    )  # fmt: skip
-    return f"{said}: {_join(_swapped(words))}."
-
-
-def _about_last_to_front(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("With the last word moved to the front", "The last word put before all others",
-         "With the word from the end at the beginning")
-    )  # fmt: skip
-    return f"{said}: {_join([words[-1], *words[:-1]])}."
-
-
-def _about_halves(dice: Dice, words: Words) -> str:
-    said = dice.pick(("With the halves swapped", "The second half before the first half"))
-    return f"{said}: {_join(_halves(words))}."
-
-
-def _about_first_again(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("With the first word repeated at the end", "With the first word again behind the last")
-    )
-    return f"{said}: {_join([*words, words[0]])}."
-
-
-def _about_ends(dice: Dice, words: Words) -> str:
-    said = dice.pick(
-        ("Only the first and the last word", "The two outermost words", "Both ends alone")
-    )
-    return f"{said}: {words[0]} {words[-1]}."
-
-
-def _about_rest(dice: Dice, words: Words) -> str:
-    said = dice.pick(("Without the first word", "What follows the first word", "After the first"))
-    return f"{said}: {_join(words[1:])}."
-
-
-def _about_animals(dice: Dice, words: Words) -> str:
-    animals = [word for word in words if word in _ANIMAL_SET]
-    if len(animals) == 1:
-        said = dice.pick(("The only animal is", "The animal in it is", "One word is an animal:"))
-        return f"{said} {animals[0]}."
-    if not animals:
-        return dice.pick(("There is no animal.", "No word names an animal.", "Animals: 0."))
-    return f"Animals: {len(animals)}, namely {_join(animals)}."
-
-
-def _about_copies(dice: Dice, words: Words) -> str:
-    del dice
-    repeated = [word for word in dict.fromkeys(words) if words.count(word) > 1]
-    if not repeated:
-        return "No word is in it twice."
-    return " ".join(f"{word} is in it {words.count(word)} times." for word in repeated)
-
-
-_ABOUT_LINES: tuple[Callable[[Dice, Words], str], ...] = (
-    _about_backwards, _about_alphabet, _about_first, _about_last, _about_middle, _about_longest,
-    _about_number, _about_deletion, _about_replacement, _about_doubling, _about_ends_swapped,
-    _about_last_to_front, _about_halves, _about_first_again, _about_ends, _about_rest,
-    _about_animals, _about_copies,
-)  # fmt: skip
-# What would read oddly, or mean another thing, where a word occurs twice.
-_NEEDS_DIFFERENT_WORDS = (_about_deletion, _about_replacement, _about_doubling)
+    found = fact.find(words, word, new)
+    if found is None:
+        return None
+    return dice.pick(fact.said).format(found, first=words[0], last=words[-1], word=word, new=new)
 
 
 def _line_document(dice: Dice) -> str:
@@ -204,13 +314,8 @@ def _line_document(dice: Dice) -> str:
         words[dice.below(len(words))] = dice.pick(ANIMALS)
     if dice.below(5) == 0:
         words[dice.below(len(words))] = dice.pick(words)
-    text = _join(words)
-    abouts = dice.sample(_ABOUT_LINES, dice.between(2, 3))
-    if len(set(words)) < len(words):
-        abouts = [about for about in abouts if about not in _NEEDS_DIFFERENT_WORDS]
-        abouts = abouts or [_about_copies]
-    opening = dice.pick(("{}.", "Line: {}.", "The line {} .", "Words: {}.", "{}:"))
-    return " ".join([opening.format(text), *(about(dice, words) for about in abouts)])
+    said = [_say(dice, fact, words) for fact in dice.sample(_FACTS, dice.between(2, 4))]
+    return " ".join([dice.pick(_OPENINGS).format(_join(words)), *filter(None, said)])
 
 
 def _echo_document(dice: Dice) -> str:
@@ -404,8 +509,10 @@ def document(split: str, index: int, seed: int = SEED) -> str:
     dice = Dice(seed, NAME, split, index)
     while True:
         text = dice.pick(_DRAWN_FROM)(dice)
-        opening = text.partition(".")[0].removeprefix("Line: ").removeprefix("Words: ")
-        opening = opening.removeprefix("The line ").partition(":")[0].strip()
+        opening = text.partition(".")[0]
+        for prefix in ("Line: ", "Words: ", "A line of words: ", "The line "):
+            opening = opening.removeprefix(prefix)
+        opening = opening.partition(":")[0].strip()
         if split_of(opening) == ("train" if split == "train" else split):
             return text
 
