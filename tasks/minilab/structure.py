@@ -109,7 +109,7 @@ TINY_TRAIN = ("swap_ends", "drop_first", "has_animal", "swap_ends_then_drop_firs
 TINY_STRUCTURES = {
     "heldout_clusters": ("fix_double",),
     "heldout_tasks": ("drop_last",),
-    "compositions": ("drop_first_then_swap_ends",),
+    "compositions": ("drop_first_then_reverse",),
     "new_wordings": TINY_TRAIN,
 }
 
