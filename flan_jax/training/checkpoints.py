@@ -17,6 +17,7 @@ import concurrent.futures
 import dataclasses
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -42,6 +43,8 @@ FOLDER = "checkpoints"
 NEWEST = "newest"
 BEST = "best"
 _REMOVED = "removed-"
+# Macros that name places of the machine a run was made on.
+_LOCAL_MACROS = ("MODEL_DIR", "PREPARED_DIR", "INITIAL_CHECKPOINT_PATH")
 log = logging.getLogger(__name__)
 
 
@@ -101,7 +104,8 @@ def find(
     Raises:
         CheckpointError: there are checkpoints, and none of those asked for is sound.
     """
-    given = epath.Path(directory)
+    # Orbax reads no metadata through a relative path, and says nothing of it.
+    given = epath.Path(directory if "://" in directory else os.path.abspath(directory))
     if (given / "run" / "metadata").exists():
         return _open(given, weights_only)
     steps = _candidates(directory, which)
@@ -202,6 +206,8 @@ def _parse(where: str) -> tuple[str, str | int]:
 def export_weights(found: Found, out: str) -> epath.Path:
     """Copies a checkpoint without its optimizer: to hand on, to evaluate, to start runs from.
 
+    What it says of the run leaves out where that ran.
+
     Args:
         found: the checkpoint.
         out: directory to make; it can be named wherever a checkpoint can.
@@ -220,6 +226,11 @@ def export_weights(found: Found, out: str) -> epath.Path:
         if name.startswith(("params/", "run/")):
             (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             file.copy(scratch / name)
+            if name.endswith("commit_success.txt"):  # Orbax wants it to exist, and names a path
+                (scratch / name).write_text("exported")
+    local = re.compile(rf"^({'|'.join(_LOCAL_MACROS)}) = .*\n", re.MULTILINE)
+    run = {**found.run, "macros": local.sub("", found.run["macros"])}
+    (scratch / "run" / "metadata").write_text(json.dumps(run))
     write_manifest(scratch)
     scratch.rename(target)
     return target

@@ -471,10 +471,11 @@ def test_process_0_decides_for_all(tmp_path):
 
 def test_exported_weights_are_a_checkpoint_without_an_optimizer(tmp_path):
     found = checkpoints.require(str(saved(tmp_path / "run", 3)))
+    found.run["macros"] = "MODEL_DIR = '/somewhere'\nSEED = 0\n"
     out = checkpoints.export_weights(found, str(tmp_path / "weights"))
     assert sorted(p.name for p in out.iterdir()) == [MANIFEST, "params", "run"]
     exported = checkpoints.require(str(out), weights_only=True)
-    assert exported.step == 3 and exported.run == found.run
+    assert exported.step == 3 and exported.run == {**found.run, "macros": "SEED = 0\n"}
     restored = checkpoints.restore_params(exported.path, target())
     for name, array in values(3).items():
         np.testing.assert_array_equal(restored[name], array)
@@ -492,3 +493,10 @@ def test_what_ships_with_the_package_is_found_from_anywhere(tmp_path, monkeypatc
     assert found.run["fingerprint"]["model"]["emb_dim"] == 128
     saved(tmp_path / "tasks" / "minilab" / "base", 7)  # what is here comes first
     assert checkpoints.require("tasks/minilab/base").step == 7
+
+
+def test_a_relative_path_is_as_good_as_an_absolute_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(saved(tmp_path / "run", 3).parent)
+    for where in ("run", "run@3", "run/checkpoints/3", "../" + tmp_path.name + "/run"):
+        found = checkpoints.require(where)
+        assert set(checkpoints.restore_params(found.path, target())) == {ENCODER, BIAS, HEAD}
