@@ -20,7 +20,7 @@ Fields = dict[str, str]
 
 # What a published MiniLab number refers to; instances are without limit, these are declared.
 SEED = 2026
-COUNTS = {"train": 2000, "validation": 50, "test": 50}
+COUNTS = {"train": 1000, "validation": 50, "test": 50}
 VERSION = "2"
 LICENCE = "Apache-2.0"
 

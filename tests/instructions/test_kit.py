@@ -459,7 +459,7 @@ def test_rates(toy_card):
     register_toy(toy_card)
     entries = ["kit_toy", "minilab_swap_ends"]
     for kwargs, expected in [
-        ({}, [ROWS, 2000]), ({"cap": 500}, [ROWS, 500]), ({"rates": "uniform"}, [1, 1]),
+        ({}, [ROWS, 1000]), ({"cap": 500}, [ROWS, 500]), ({"rates": "uniform"}, [1, 1]),
     ]:  # fmt: skip
         mixtures.register_mixture("kit_toy_mixture", entries, **kwargs)
         rates = mixtures.task_rates("kit_toy_mixture")
