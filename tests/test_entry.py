@@ -108,6 +108,8 @@ def test_vocab_then_train_with_it(tmp_path, capsys):
         "MIXTURE_OR_TASK_NAME": "minilab_who_has",
         "VOCABULARY": model,
         "TRAIN_STEPS": 2,
+        "MODEL": "t5_1_1/tiny",
+        "INITIAL_CHECKPOINT_PATH": None,
     }
     flags = [f"--gin.{name}={value}" for name, value in gin.items()]
     run(["train", "--gin_file=gin_configs/experiments/minilab_demo.gin", *flags])

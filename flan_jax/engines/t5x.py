@@ -112,6 +112,21 @@ def restore_path(path: str | None) -> str | list[str]:
     return path or []
 
 
+def learning_rate(
+    name: str, peak: float, warmup_steps: int, decay_steps: int, end: float
+) -> Callable[[Any], Any]:
+    """Returns the built-in engine's schedule as T5X wants one: of arrays, by finished steps.
+
+    See `flan_jax.training.schedules.Schedule`.
+    """
+    import jax.numpy as jnp
+
+    from flan_jax.training.schedules import Schedule
+
+    schedule = Schedule(name, peak, warmup_steps, decay_steps or 0, end).build()
+    return lambda step: jnp.asarray(schedule(step), jnp.float32)
+
+
 def data_seed(seed: int | None, model_dir: str) -> int | None:
     """Returns the seed of the data's order: fixed, but another one after each resumption.
 
