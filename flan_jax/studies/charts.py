@@ -18,7 +18,7 @@ _TICKS = 5
 def ticks(low: float, high: float, count: int = _TICKS) -> list[float]:
     """Returns round numbers that span [low, high], about `count` of them, in rising order."""
     span = high - low
-    if span <= 0:
+    if span < 1e-100:  # below, powers of ten have no room
         return [low]
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))

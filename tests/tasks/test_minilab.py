@@ -353,10 +353,9 @@ def test_untasked_text_shows_no_text_of_an_evaluation_split(documents, rows):
         for name in NAMES for split in ("validation", "test") for row in rows[name, split]
         if len(main_text(name, row).split()) >= 4
     }  # fmt: skip
-    lines = {part.strip() for x in documents for part in re.split(r"[:.]| is ", x)}
-    openings = {x.partition(".")[0].partition(":")[0].strip() for x in documents}
-    assert not openings & evaluated
-    assert len(lines & evaluated) == 0 or True
+    lines = {part.strip() for x in documents for part in re.split(r"[:.]|The line ", x)}
+    assert len(lines & {document.partition(".")[0] for document in documents}) > DOCUMENTS / 20
+    assert not lines & evaluated
 
 
 def test_untasked_text_is_varied_and_repeatable(documents):
