@@ -22,7 +22,7 @@ README = """\
 
 The weights that the demo tunes: a T5 1.1 of {parameters:,} parameters, pretrained on the untasked
 text of MiniLab (`tasks/minilab/text.py`) and on nothing else: on no instruction, no held-out skill
-and no text of an evaluation split.
+and no line of words of an evaluation split.
 
 * made by: `python scripts/pretrain_minilab.py{arguments}`
 * {steps:,} steps, {tokens:,.0f} tokens of inputs and targets, {minutes:.0f} minutes on {machine}
