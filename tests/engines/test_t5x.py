@@ -13,6 +13,7 @@ import pytest
 from flan_jax import config
 from flan_jax.engines import t5x as engine
 from flan_jax.errors import ConfigError, FlanJaxError
+from flan_jax.training.schedules import Schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = Path(os.environ.get("FLAN_JAX_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -260,3 +261,11 @@ def test_losses_are_those_of_t5x():
         # The "hidden states" are the logits, under a head that passes them on.
         sums = loss.sums(lambda hidden: hidden, logits, targets, counted, weights)
         assert math.isclose(sums.objective / divisor, expected, rel_tol=1e-5), name
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine", "rsqrt"])
+def test_schedules_are_those_of_the_built_in_engine(name):
+    learning_rate = engine.learning_rate(name, peak=0.5, warmup_steps=3, decay_steps=20, end=0.1)
+    schedule = Schedule(name, peak=0.5, warmup_steps=3, decay_steps=20, end=0.1).build()
+    for step in (0, 2, 3, 10, 20, 50):
+        assert float(learning_rate(step)) == pytest.approx(float(schedule(step)))
