@@ -3,6 +3,7 @@
 import dataclasses
 
 import gin
+import jax.numpy as jnp
 import optax
 
 from flan_jax.errors import ConfigError, did_you_mean
@@ -54,7 +55,8 @@ class Schedule:
         if self.name == "constant":
             decay = optax.constant_schedule(self.peak)
         elif self.name == "rsqrt":
-            decay = lambda step: self.peak * (warmup / (step + warmup)) ** 0.5  # noqa: E731
+            # optax asks for it during warm-up as well, with steps below 0, and drops the answer.
+            decay = lambda step: self.peak * (warmup / jnp.maximum(step + warmup, 1)) ** 0.5  # noqa: E731
         elif self.name == "linear":
             decay = optax.linear_schedule(self.peak, self.end * self.peak, after)
         else:
