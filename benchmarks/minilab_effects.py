@@ -17,7 +17,7 @@ import re
 import statistics
 
 WITH = "with_instructions"
-HELD_OUT = ("new_wordings", "compositions", "heldout_tasks", "heldout_clusters")
+SEEN = "seen"
 
 
 def spread(values: list[float]) -> str:
@@ -55,7 +55,9 @@ def main() -> None:
     if numbered:
         print("\nheld out, by number of training tasks (mean over structures held out)")
         for number, arm in [*sorted(numbered.items()), (0, WITH)]:
-            held = [statistics.mean(table[arm][s] for s in HELD_OUT) for table in tables]
+            held = [
+                statistics.mean(table[arm][s] for s in structures if s != SEEN) for table in tables
+            ]
             print(f"{number or 'all':>6} {spread(held)}")
 
 

@@ -8,7 +8,6 @@ command, time, digest. What is checked in was made this way.
 """
 
 import argparse
-import json
 import pathlib
 import platform
 import subprocess
@@ -49,13 +48,12 @@ def main() -> None:
     subprocess.run([*command, f"--gin.MODEL_DIR={args.work}", *overrides], cwd=ROOT, check=True)
 
     sys.path.insert(0, str(ROOT))
-    from flan_jax.training import checkpoints, digest
+    from flan_jax.training import checkpoints, digest, trackers
 
     found = checkpoints.require(str(ROOT / args.work), print, weights_only=True)
     checkpoints.export_weights(found, args.out)
     params = checkpoints.load_params_on_host(found.path)
-    lines = (ROOT / args.work / "metrics.jsonl").read_text().splitlines()
-    rows = [row for row in map(json.loads, lines) if "loss" in row]
+    rows = [row for row in trackers.read_metrics(str(ROOT / args.work)) if "loss" in row]
     window = rows[-1]["step"] - rows[-2]["step"]
     facts = {
         "parameters": sum(array.size for array in params.values()),

@@ -151,8 +151,8 @@ def evaluate(
         config.decoding.describe(),
         config.examples,
     ]
-    identity_text = json.dumps(facts, sort_keys=True)
-    identity_hash = hashlib.sha256(identity_text.encode()).hexdigest()
+    # Of all that the answers depend on: neither finished nor partial ones of another are used.
+    identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     if there := report.read(out, identity_hash):
         say(f"{out} has these results already")
         return there
@@ -182,7 +182,7 @@ def evaluate(
         generator,
         generation.examples_of(mixture, config.examples),
         partial,
-        identity_text,
+        identity_hash,
         _progress(say),
     )
     summary = report.summarize(config.mixture, found.step if found else 0, predictions)

@@ -177,7 +177,7 @@ def predict(
         examples: each with its task.
         partial: file to which answers are written as they come, so that an evaluation that was
             killed goes on where it stopped; the caller removes it.
-        identity: what the answers depend on; a partial file of another one is not used.
+        identity: hash of what the answers depend on; a partial file of another one is not used.
         progress: called with the number of answers and of examples.
 
     Returns:
@@ -212,7 +212,7 @@ def predict(
 
 def _read_partial(path: epath.Path, identity: str) -> dict[tuple[str, str], str]:
     """Reads answers of an earlier attempt; starts the file anew where it is of another one."""
-    header = json.dumps(["flan_jax", hashlib.sha256(identity.encode()).hexdigest()])
+    header = json.dumps(["flan_jax", identity])
     lines = path.read_text().splitlines() if path.exists() else []
     found: dict[tuple[str, str], str] = {}
     if lines[:1] == [header]:

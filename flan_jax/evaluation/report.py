@@ -11,6 +11,7 @@ from rich.table import Table
 from flan_jax import terminal
 from flan_jax.evaluation import metrics
 from flan_jax.evaluation.generation import Prediction
+from flan_jax.files import replace_text
 from flan_jax.instructions import cards
 
 Scores = dict[str, float]
@@ -120,6 +121,4 @@ def write(
         (METRICS_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n"),
         (IDENTITY_FILE, identity),
     ):
-        scratch = folder / f".{name}.tmp"
-        scratch.write_text(text)
-        scratch.replace(folder / name)
+        replace_text(folder / name, text)

@@ -43,12 +43,16 @@ class Scored:
     scores: Mapping[str, float]
 
 
+def mixture_of(lab: str, structure: str) -> str:
+    """Returns the mixture on whose test split a structure is evaluated."""
+    return f"{lab}_{'train' if structure == SEEN else structure}"
+
+
 def structure_of_task(lab: str) -> dict[str, str]:
     """Returns the structure of every SeqIO task that is evaluated on; see `STRUCTURES`."""
     found = {}
     for name in STRUCTURES:
-        mixture = f"{lab}_{'train' if name == SEEN else name}"
-        for task in mixtures.member_tasks(mixture):
+        for task in mixtures.member_tasks(mixture_of(lab, name)):
             found[task.name] = name
             if name != NEW_WORDINGS:
                 found[task.name + INPUT] = name
@@ -70,6 +74,11 @@ def score(lab: str, predictions: Iterable[Prediction]) -> list[Scored]:
         if structure == SEEN and one.task.endswith(INPUT):
             scored.append(dataclasses.replace(scored[-1], structure=NEW_WORDINGS))
     return scored
+
+
+def counts(scored: Sequence[Scored]) -> dict[str, int]:
+    """Returns the number of examples of every structure."""
+    return {name: sum(s.structure == name for s in scored) for name in STRUCTURES}
 
 
 def by_structure(scored: Sequence[Scored], metric: str = METRIC) -> dict[str, float]:

@@ -49,6 +49,11 @@ def title_of(structure: str) -> str:
     return _TITLES.get(structure, structure.replace("_", " "))
 
 
+def best(arms: Sequence[Arm]) -> dict[str, float | None]:
+    """Returns the highest mean of every structure; None where no arm scores."""
+    return {name: max(arm.means[name] for arm in arms) or None for name in STRUCTURES}
+
+
 def render(
     arms: Sequence[Arm], title: str, summary: str, commands: Sequence[str], facts: Sequence[str]
 ) -> str:
@@ -118,25 +123,26 @@ def _figures(arms: Sequence[Arm]) -> list[dict[str, str]]:
 
 
 def _structures(arm: Arm) -> list[dict[str, Any]]:
+    counts = laboratory.counts(arm.scored)
     return [
         {
             "title": title_of(name),
             "text": text,
-            "count": sum(s.structure == name for s in arm.scored),
+            "count": counts[name],
         }
         for name, text in STRUCTURES.items()
     ]
 
 
 def _rows(arms: Sequence[Arm], css: Mapping[str, str]) -> list[dict[str, Any]]:
-    best = {name: max(arm.means[name] for arm in arms) for name in STRUCTURES}
+    highest = best(arms)
     return [
         {
             "title": arm.title,
             "text": arm.text,
             "css": css[arm.name],
             "cells": [
-                {"value": arm.means[name], "best": arm.means[name] == best[name] > 0}
+                {"value": arm.means[name], "best": arm.means[name] == highest[name]}
                 for name in STRUCTURES
             ],
         }

@@ -22,11 +22,12 @@ from flan_jax.errors import ConfigError
 from flan_jax.evaluation import report
 from flan_jax.evaluation.evaluate import EvalConfig, evaluate
 from flan_jax.evaluation.generation import Prediction
+from flan_jax.files import replace_text
 from flan_jax.instructions import mixtures
 from flan_jax.studies import laboratory, page
-from flan_jax.studies.laboratory import INPUT, SEEN, STRUCTURES
+from flan_jax.studies.laboratory import INPUT, STRUCTURES
 from flan_jax.studies.page import Arm
-from flan_jax.training.trackers import METRICS_FILE
+from flan_jax.training.trackers import read_metrics
 from flan_jax.training.train import Result, TrainConfig, train
 
 # What an arm is called, and is. Arms of other names are "tuned on <mixture>".
@@ -120,10 +121,12 @@ def run(
     rows = list(arms.values())
     seconds = time.perf_counter() - started
     metrics = _metrics(rows, values, seconds)
-    _write(out, "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    folder = epath.Path(out)
+    replace_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     summary, facts = _words(rows, values, seconds)
     commands = _commands(out, values, experiments, overrides)
-    _write(out, "report.html", page.render(rows, "What instructions do", summary, commands, facts))
+    text = page.render(rows, "What instructions do", summary, commands, facts)
+    replace_text(folder / "report.html", text)
     _print_table(rows)
     print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
     print(f"report: {os.path.join(out, 'report.html')}")
@@ -144,8 +147,8 @@ def _check_settings(out: str, macros_text: str) -> None:
                 f"{out} holds a demo with other settings ({name} is {then.get(name)} there and "
                 f"{now.get(name)} here): choose another --out, or remove it"
             )
-    epath.Path(out).mkdir(parents=True, exist_ok=True)
-    _write(out, SETTINGS_FILE, json.dumps(now, indent=1) + "\n")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(file, json.dumps(now, indent=1) + "\n")
 
 
 def _tune(compose: Compose, mixture: str, model_dir: str) -> Result:
@@ -185,7 +188,7 @@ def _texts(name: str, mixture: str) -> tuple[str, str]:
 
 def _curves(model_dir: str) -> dict[str, list[tuple[float, float]]]:
     """Returns loss and accuracy by step of a finished run."""
-    rows = [json.loads(x) for x in (epath.Path(model_dir) / METRICS_FILE).read_text().splitlines()]
+    rows = read_metrics(model_dir)
     return {
         name: [(row["step"], row[name]) for row in rows if name in row]
         for name in ("loss", "accuracy")
@@ -237,17 +240,10 @@ def _commands(
         ]
     lines += [
         f"flan-jax eval --checkpoint={out}/{next(iter(values['ARMS']))}/run "
-        f"--mixture={values['LAB']}_{name if name != SEEN else 'train'} --out={out}/eval/{name}"
+        f"--mixture={laboratory.mixture_of(values['LAB'], name)} --out={out}/eval/{name}"
         for name in STRUCTURES
     ]
     return lines
-
-
-def _write(out: str, name: str, text: str) -> None:
-    """Replaces a file in one move."""
-    scratch = epath.Path(out) / f".{name}.tmp"
-    scratch.write_text(text)
-    scratch.replace(epath.Path(out) / name)
 
 
 def _print_table(arms: Sequence[Arm]) -> None:
@@ -258,11 +254,11 @@ def _print_table(arms: Sequence[Arm]) -> None:
     table.add_column("", no_wrap=True)
     for name in STRUCTURES:
         table.add_column(page.title_of(name), justify="right")
-    best = {name: max(arm.means[name] for arm in arms) for name in STRUCTURES}
+    best = page.best(arms)
     for arm in arms:
         cells = [
             f"[bold]{arm.means[name]:.1f}[/bold]"
-            if arm.means[name] == best[name] > 0
+            if arm.means[name] == best[name]
             else f"{arm.means[name]:.1f}"
             for name in STRUCTURES
         ]

@@ -8,6 +8,8 @@ import json
 
 from etils import epath
 
+from flan_jax.files import replace_text
+
 MANIFEST = "MANIFEST.json"
 
 
@@ -33,9 +35,7 @@ def write_manifest(path: epath.Path) -> None:
         str(file.relative_to(path)): {"size": file.stat().length, "sha256": _hash_file(file)}
         for file in manifest_files(path)
     }
-    scratch = path / f".{MANIFEST}.tmp"
-    scratch.write_text(json.dumps(files, indent=1))
-    scratch.rename(path / MANIFEST)
+    replace_text(path / MANIFEST, json.dumps(files, indent=1))
 
 
 def verify(path: epath.PathLike, *, weights_only: bool = False, hashes: bool = True) -> str | None:

@@ -13,6 +13,12 @@ from flan_jax.errors import ConfigError
 METRICS_FILE = "metrics.jsonl"
 
 
+def read_metrics(model_dir: str) -> list[dict[str, Any]]:
+    """Returns the reports of a run, one mapping for each line of its metrics.jsonl."""
+    lines = (epath.Path(model_dir) / METRICS_FILE).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 class Tracker(Protocol):
     """Something that takes metrics."""
 

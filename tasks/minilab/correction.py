@@ -7,7 +7,7 @@ fact. What is new is that it has to be found and put right.
 import re
 from collections.abc import Mapping
 
-from tasks.minilab.forms import LINE_FIELDS, LINE_LAYOUT, line
+from tasks.minilab.forms import FACTS, LINE_FIELDS, LINE_LAYOUT, line
 from tasks.minilab.lab import Dice, Example, Fields, MiniTask, ask
 from tasks.minilab.lexicon import COLOURS, NAMES, OBJECTS, WORDS
 
@@ -252,9 +252,6 @@ FIX_ORDER = MiniTask(
         ),
     ),
 )
-
-
-FACTS = 3
 
 
 def _make_fix_fact(dice: Dice, label: str) -> Fields:

@@ -234,18 +234,15 @@ def instance(task: MiniTask, split: str, index: int, seed: int = SEED) -> Fields
             return {"id": f"{task.entry}/{split}/{index}", **fields}
 
 
-class Instances(Sequence[Fields]):
-    """The declared instances of a split, made when they are looked at."""
+class Rows(Sequence[Fields]):
+    """Rows that are made when they are looked at."""
 
-    def __init__(self, task: MiniTask, split: str, seed: int = SEED, count: int | None = None):
+    def __init__(self, make: Callable[[int], Fields], count: int):
         """Args:
-        task: the task.
-        split: "train", "validation" or "test".
-        seed: seed of the laboratory.
-        count: number of instances; `COUNTS[split]` where None.
+        make: makes the row of an index.
+        count: number of rows.
         """
-        self._task, self._split, self._seed = task, split, seed
-        self._indices = range(COUNTS[split] if count is None else count)
+        self._make, self._indices = make, range(count)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -256,11 +253,25 @@ class Instances(Sequence[Fields]):
     def __getitem__(self, index: slice) -> list[Fields]: ...
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[i] for i in self._indices[index]]
-        return instance(self._task, self._split, self._indices[index], self._seed)
+            return [self._make(i) for i in self._indices[index]]
+        return self._make(self._indices[index])
 
     def __iter__(self) -> Iterator[Fields]:
-        return (self[i] for i in self._indices)
+        return map(self._make, self._indices)
+
+
+class Instances(Rows):
+    """The declared instances of a split."""
+
+    def __init__(self, task: MiniTask, split: str, seed: int = SEED, count: int | None = None):
+        """Args:
+        task: the task.
+        split: "train", "validation" or "test".
+        seed: seed of the laboratory.
+        count: number of instances; `COUNTS[split]` where None.
+        """
+        count = COUNTS[split] if count is None else count
+        super().__init__(lambda index: instance(task, split, index, seed), count)
 
 
 def content_version(task: MiniTask, rows: int = 3) -> str:

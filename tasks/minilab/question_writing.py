@@ -6,6 +6,7 @@ thing is. So the passage does not tell which question is wanted, and the target 
 
 from collections.abc import Mapping
 
+from tasks.minilab.forms import FACTS
 from tasks.minilab.lab import Dice, Example, Fields, MiniTask, ask, turned
 from tasks.minilab.lexicon import COLOURS, NAMES, OBJECTS, PLACES
 
@@ -14,7 +15,6 @@ HELDOUT = ("question_colour",)
 
 _FIELDS = ("passage", "target")
 _LAYOUT = "{passage} / {target}"
-_FACTS = 3
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
@@ -24,7 +24,7 @@ def _draw(dice: Dice) -> tuple[str, list[str], list[str], list[str], str]:
     The first two things belong to the two people, and the third one is in the place.
     """
     names, place = dice.sample(NAMES, 2), dice.pick(PLACES)
-    colours, objects = dice.sample(COLOURS, _FACTS), dice.sample(OBJECTS, _FACTS)
+    colours, objects = dice.sample(COLOURS, FACTS), dice.sample(OBJECTS, FACTS)
     facts = (
         f"{names[0]} has the {colours[0]} {objects[0]}.",
         f"{names[1]} has the {colours[1]} {objects[1]}.",
@@ -355,7 +355,7 @@ QUESTION_WHERE = MiniTask(
 
 def _make_question_colour(dice: Dice, label: str) -> Fields:
     passage, _, colours, objects, _ = _draw(dice)
-    i = dice.below(_FACTS)
+    i = dice.below(FACTS)
     question = f"What colour is the {objects[i]}?"
     return {"passage": passage, "target": colours[i], "answer": question}
 

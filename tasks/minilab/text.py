@@ -17,7 +17,7 @@ from typing import Any
 from flan_jax.instructions.registration import Rendered, register_task, rows_source
 from flan_jax.instructions.rendering import Draws
 from tasks.minilab.forms import line
-from tasks.minilab.lab import SEED, Dice, split_of
+from tasks.minilab.lab import SEED, Dice, Rows, split_of
 from tasks.minilab.lexicon import (
     ANIMALS,
     CLOTHES,
@@ -428,9 +428,7 @@ def _stock_document(dice: Dice) -> str:
     told = f"{name} had {before} {thing} in the {place}."
     if dice.below(2):
         return f"{told} {other} put {change} more into it. Now there are {before + change} {thing}."
-    return f"{told} {other} took {min(change, before)} of them out. Now there are " + (
-        f"{before - min(change, before)} {thing}."
-    )
+    return f"{told} {other} took {change} of them out. Now there are {before - change} {thing}."
 
 
 def _dictionary_document(dice: Dice) -> str:
@@ -510,32 +508,19 @@ def document(split: str, index: int, seed: int = SEED) -> str:
     while True:
         text = dice.pick(_DRAWN_FROM)(dice)
         opening = text.partition(".")[0]
-        for prefix in ("Line: ", "Words: ", "A line of words: ", "The line "):
-            opening = opening.removeprefix(prefix)
+        for pattern in _OPENINGS:
+            opening = opening.removeprefix(pattern.partition("{}")[0])
         opening = opening.partition(":")[0].strip()
-        if split_of(opening) == ("train" if split == "train" else split):
+        if split_of(opening) == split:
             return text
 
 
-class Documents(Sequence[dict[str, str]]):
-    """The declared documents of a split, made when they are looked at."""
-
-    def __init__(self, split: str, seed: int = SEED):
-        """Args:
-        split: "train" or "validation".
-        seed: seed of the laboratory.
-        """
-        self._split, self._seed = split, seed
-
-    def __len__(self) -> int:
-        return COUNTS[self._split]
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
-        text = document(self._split, index, self._seed)
-        return {"id": f"{NAME}/{self._split}/{index}", "text": text}
+def documents(split: str) -> Rows:
+    """Returns the declared documents of a split."""
+    return Rows(
+        lambda index: {"id": f"{NAME}/{split}/{index}", "text": document(split, index)},
+        COUNTS[split],
+    )
 
 
 def _continued(text: str, draws: Draws) -> tuple[str, str]:
@@ -588,7 +573,7 @@ def register() -> None:
     """Registers the SeqIO task; it has no card, since it has no instruction."""
     register_task(
         NAME,
-        source=rows_source(Documents, {"text": "string"}, COUNTS),
+        source=rows_source(documents, {"text": "string"}, COUNTS),
         render=render,
         facts={"version": VERSION, "first": [document("train", i) for i in range(50)]},
     )
