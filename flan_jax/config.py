@@ -35,6 +35,8 @@ PATH_MACROS = frozenset(
         "INITIAL_CHECKPOINT_PART",
         "BEST_METRIC",
         "STOP_METRIC",
+        "TFDS_DATA_DIR",
+        "FLAN_TEMPLATES",
     ]
 )
 _INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)

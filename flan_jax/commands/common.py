@@ -12,7 +12,11 @@ from flan_jax.quiet import import_tensorflow
 
 # Macros that code outside gin's reach looks up (`settings.setting`); children see them as
 # environment variables.
-SETTINGS = ("SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "PREPARED_DIR", "VOCABULARY")
+SETTINGS = (
+    "SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "PREPARED_DIR", "VOCABULARY",
+    "OPTIONS_STYLE", "OPTIONS_TARGET", "OPTIONS_ORDER", "FEWSHOT_EXEMPLARS", "FEWSHOT_TOKENS",
+    "FLAN_TEMPLATES", "SKIP_UNAVAILABLE", "TFDS_DATA_DIR",
+)  # fmt: skip
 
 
 def add_gin_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:

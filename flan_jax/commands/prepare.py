@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="split (default: train)")
     parser.add_argument("--renderings", type=int, help="renderings of each task (RENDERINGS)")
     parser.add_argument("--workers", type=int, help="processes; chosen by size where not given")
+    parser.add_argument(
+        "--layout",
+        default="encoder_decoder",
+        choices=("encoder_decoder", "decoder"),
+        help="of the rows that are reported (default: encoder_decoder)",
+    )
     parser.add_argument("--beam", nargs=argparse.REMAINDER, help="prepare on Beam; its options")
     common.add_gin_arguments(parser)
 
@@ -51,7 +57,14 @@ def run(args: argparse.Namespace) -> int:
     lengths = values["TASK_FEATURE_LENGTHS"]
     if not isinstance(lengths, dict) or set(lengths) != {"inputs", "targets"}:
         raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
-    layout = PlanConfig(lengths["inputs"], lengths["targets"], 1, values["PACKING"], values["SEED"])
+    layout = PlanConfig(
+        lengths["inputs"],
+        lengths["targets"],
+        batch_size=1,
+        packing=values["PACKING"],
+        seed=values["SEED"],
+        layout=args.layout,
+    )
     modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
     renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:

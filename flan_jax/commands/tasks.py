@@ -1,17 +1,20 @@
-"""List tasks, or show what a model sees of one.
+"""List tasks, show what a model sees of one, or check how they are worded.
 
 flan-jax tasks list --module=tasks.minilab [--json]
 flan-jax tasks show minilab_first_word -n 3
+flan-jax tasks show flan_rte --template=all
+flan-jax tasks check --module=tasks.flan
 """
 
 import argparse
+from collections.abc import Sequence
 
 TAKES_GIN = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check")
     listing = actions.add_parser("list", help="one line, or one JSON object, a task entry")
     listing.add_argument("--json", action="store_true", help="a JSON array of objects")
     show = actions.add_parser("show", help="examples as a model sees them")
@@ -20,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--split", help="split (default: the first of train, validation, test)")
     show.add_argument("--rendering", type=int, default=0, help="rendering number (default: 0)")
     show.add_argument("--seed", type=int, default=0, help="render seed (default: 0)")
-    for action in (listing, show):
+    show.add_argument(
+        "--template", help="all, or ids such as t0,t3: one example in each of these templates"
+    )
+    check = actions.add_parser("check", help="find what is wrong with templates")
+    check.add_argument("names", nargs="*", metavar="NAME", help="task entries (default: all)")
+    for action in (listing, show, check):
         action.add_argument(
             "--module",
             action="append",
@@ -40,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     config.check_overrides([settings], given)
     common.configure([settings, config.Part("the command line", given)])
     _import(args.module)
-    return _list(args) if args.action == "list" else _show(args)
+    return {"list": _list, "show": _show, "check": _check}[args.action](args)
 
 
 def _import(modules: list[str]) -> None:
@@ -83,12 +91,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    import itertools
-
-    from flan_jax.data.prepare import Renderings, task_examples, unit_specs
     from flan_jax.errors import DataError
     from flan_jax.instructions import cards, mixtures
-    from flan_jax.instructions.rendering import RenderingKey
 
     card = cards.find_card(args.name)
     task = mixtures.resolve(args.name)
@@ -97,16 +101,101 @@ def _show(args: argparse.Namespace) -> int:
         raise DataError(f"{args.name} is a mixture; show one of its tasks: {names}, ...")
     usual = [s for s in ("train", "validation", "test") if s in task.splits]
     split = args.split or (usual or sorted(task.splits))[0]
-    spec = unit_specs(args.name, split, Renderings(args.rendering + 1, args.seed))[-1]
-    assert spec.rendering == RenderingKey(args.seed, args.rendering)
     if card is not None:
         print(f"{card.name}: {card.kind}, cluster {card.cluster}, licence {card.licence}")
         print(f"instruction: {card.instructions[0]}\n")
-    for example in itertools.islice(task_examples(spec), args.n):
-        lengths = f"{len(example.inputs)} + {len(example.targets)} tokens"
-        print(f"--- {example.id}  (template {example.template}, {lengths})")
-        print(f"[input]\n{example.prompt}\n[target]\n{example.target}")
-        if len(example.references) > 1:
-            print(f"[references]\n{chr(10).join(example.references)}")
-        print()
+    if args.template:
+        for name in _template_tasks(args.name, args.template):
+            _show_examples(args, name, split, 1)
+    else:
+        _show_examples(args, args.name, split, args.n)
     return 0
+
+
+def _template_tasks(name: str, wanted: str) -> list[str]:
+    """The tasks of single templates of a task.
+
+    Raises:
+        DataError: it has none, or not this one.
+    """
+    from flan_jax.errors import DataError, did_you_mean
+    from flan_jax.instructions import datasets
+
+    made_from = datasets.find_registered(name)
+    if made_from is None:
+        raise DataError(f"{name} has no tasks of single templates; leave out --template")
+    known = list(made_from.variant.templates)
+    ids = known if wanted == "all" else wanted.split(",")
+    for template_id in ids:
+        if template_id not in known:
+            hint = did_you_mean(template_id, known)
+            raise DataError(f"{name} has no template {template_id!r}{hint}")
+    return [f"{made_from.entry}_{template_id}" for template_id in ids]
+
+
+def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) -> None:
+    import itertools
+
+    from flan_jax.data.prepare import Renderings, task_examples, unit_specs
+    from flan_jax.instructions import datasets, mixtures
+    from flan_jax.instructions.rendering import RenderingKey, rendering_context
+    from flan_jax.instructions.tfds_source import TfdsSource
+
+    task = mixtures.resolve(name)
+    if isinstance(task.source, TfdsSource) and not task.source.is_there:
+        print(f"({task.source.tfds_name} is not on this machine; these are sample rows of ours)")
+        with rendering_context(args.seed, args.rendering):
+            rendered = datasets.render_samples(name)
+        for example_id, out in rendered[:count]:
+            _print(example_id, out.template, "", out.inputs, out.targets, out.references)
+        return
+    if split not in task.splits:  # a reversed template is for training
+        split = sorted(task.splits)[0]
+    spec = unit_specs(name, split, Renderings(args.rendering + 1, args.seed))[-1]
+    assert spec.rendering == RenderingKey(args.seed, args.rendering)
+    for example in itertools.islice(task_examples(spec), count):
+        lengths = f", {len(example.inputs)} + {len(example.targets)} tokens"
+        texts = example.prompt, example.target, example.references
+        _print(example.id, example.template, lengths, *texts)
+
+
+def _print(
+    example_id: str,
+    template: str,
+    lengths: str,
+    prompt: str,
+    target: str,
+    references: Sequence[str],
+) -> None:
+    print(f"--- {example_id}  (template {template}{lengths})")
+    print(f"[input]\n{prompt}\n[target]\n{target}")
+    if len(references) > 1:
+        print(f"[references]\n{chr(10).join(references)}")
+    print()
+
+
+def _check(args: argparse.Namespace) -> int:
+    from flan_jax.errors import DataError, did_you_mean
+    from flan_jax.instructions import cards, datasets
+
+    entries = {
+        card.name: made_from
+        for card in cards.cards(args.module)
+        if (made_from := datasets.find_registered(card.name)) is not None
+    }
+    for name in args.names:
+        if name not in entries:
+            hint = did_you_mean(name, entries)
+            raise DataError(f"no entry {name!r} with templates to check{hint}")
+    if not entries:
+        raise DataError("none of the imported modules declares datasets with templates")
+    wrong = 0
+    for name in args.names or entries:
+        made_from = entries[name]
+        problems = datasets.check_dataset(made_from.dataset, made_from.samples)
+        for problem in problems:
+            print(f"{name}: {problem}")
+        wrong += bool(problems)
+    checked = len(args.names or entries)
+    print(f"{checked} entries checked, {wrong} with problems")
+    return 1 if wrong else 0

@@ -1,10 +1,12 @@
-"""Reads what the plan says and lays it out for an encoder-decoder.
+"""Reads what the plan says and lays it out for an encoder-decoder or a decoder.
 
-A batch is a dictionary of int32 arrays under T5X's names, [rows, inputs_length] or
-[rows, targets_length]: encoder_input_tokens, decoder_input_tokens (targets shifted right within
-each example), decoder_target_tokens, decoder_loss_weights, and where rows are packed
-encoder_segment_ids, encoder_positions, decoder_segment_ids, decoder_positions. Segment 0 and
-token 0 are padding.
+A batch is a dictionary of int32 arrays under T5X's names. For an encoder-decoder they are [rows,
+inputs_length] or [rows, targets_length]: encoder_input_tokens, decoder_input_tokens (targets
+shifted right within each example), decoder_target_tokens, decoder_loss_weights, and where rows are
+packed encoder_segment_ids, encoder_positions, decoder_segment_ids, decoder_positions. For a decoder
+they are [rows, inputs_length + targets_length], the decoder's alone: an example is its prompt and
+its answer in one sequence, the loss counts the answer, and decoder_causal_attention marks the
+prompt, which a prefix language model reads in both directions. Segment 0 and token 0 are padding.
 """
 
 import dataclasses
@@ -103,6 +105,50 @@ def encoder_decoder_rows(
     return batch
 
 
+def decoder_rows(
+    rows: Sequence[Sequence[Example]],
+    inputs_length: int,
+    targets_length: int,
+    layout: Layout,
+    packed: bool,
+) -> Batch:
+    """Lays examples out in rows, prompt and answer one after the other.
+
+    The prompt's EOS parts the two, as FLAN's does (Wei et al. 2022, section 2.4). Arguments and
+    result are those of `encoder_decoder_rows`.
+    """
+    names = ("tokens", "inputs", "weights", "prefix", "segment", "position")
+    decoder = _Rows(len(rows), inputs_length + targets_length, layout.pad_id, names)
+    for row, examples in enumerate(rows):
+        for segment, example in enumerate(examples, start=1):
+            inputs = trim(example.inputs, inputs_length, layout.eos_id)
+            targets = trim(example.targets, targets_length, layout.eos_id)
+            tokens = np.concatenate([inputs, targets]).astype(np.int32)
+            place = np.arange(len(tokens))
+            decoder.append(
+                row,
+                segment,
+                tokens=tokens,
+                inputs=shift_right(tokens, layout.pad_id),
+                weights=place >= len(inputs),
+                # One more than the prompt: what is read is shifted right by the start token.
+                prefix=place <= len(inputs),
+            )
+    batch = {
+        "decoder_input_tokens": decoder["inputs"],
+        "decoder_target_tokens": decoder["tokens"],
+        "decoder_loss_weights": decoder["weights"],
+        "decoder_causal_attention": decoder["prefix"],
+    }
+    if packed:
+        batch["decoder_segment_ids"] = decoder["segment"]
+        batch["decoder_positions"] = decoder["position"]
+    return batch
+
+
+_LAY_OUT = {"encoder_decoder": encoder_decoder_rows, "decoder": decoder_rows}
+
+
 class _Rows:
     """Rows that are filled from the left, several arrays in step."""
 
@@ -169,7 +215,7 @@ class BatchSource:
         rows: list[list[Example]] = [[] for _ in range(high - low)]
         for row, example in zip(mine.row, self._read(mine), strict=True):
             rows[row - low].append(example)
-        arrays = encoder_decoder_rows(
+        arrays = _LAY_OUT[config.layout](
             rows, config.inputs_length, config.targets_length, self._layout, config.packing
         )
         return LoadedBatch(step, arrays, self._plan.batch_digest(step), len(placed))
@@ -204,6 +250,9 @@ def prefetch(source: BatchSource, start: int, buffer: int = 4) -> Iterator[Loade
 
 def count_tokens(batch: Batch) -> int:
     """Returns the number of input and target tokens of a batch, padding left out."""
+    if "encoder_input_tokens" not in batch:
+        name = "decoder_segment_ids" if "decoder_segment_ids" in batch else "decoder_target_tokens"
+        return int(np.count_nonzero(batch[name]))
     if "encoder_segment_ids" in batch:
         inputs = np.count_nonzero(batch["encoder_segment_ids"])
     else:

@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data import packing
-from flan_jax.errors import DataError
+from flan_jax.errors import DataError, did_you_mean
 
 # Bump by hand whenever the code here or in `packing` makes other batches of the same inputs.
 FORMAT = 1
+LAYOUTS = ("encoder_decoder", "decoder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,8 @@ class PlanConfig:
         packing: whether rows hold several examples.
         seed: of every order in the plan.
         window: examples that are packed together; more fill rows better and take longer.
+        layout: "encoder_decoder" has inputs and targets side by side; "decoder" has the two of
+            an example one after the other, in rows of inputs_length + targets_length tokens.
     """
 
     inputs_length: int
@@ -76,14 +79,25 @@ class PlanConfig:
     packing: bool = True
     seed: int = 0
     window: int = 4096
+    layout: str = "encoder_decoder"
 
     def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise DataError(
+                f"layout is one of {', '.join(LAYOUTS)}, not {self.layout!r}"
+                + did_you_mean(str(self.layout), LAYOUTS)
+            )
         for field in ("inputs_length", "targets_length", "batch_size", "window"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise DataError(f"{field} must be a whole number above 0, got {value!r}")
         if not isinstance(self.packing, bool):
             raise DataError(f"packing must be True or False, got {self.packing!r}")
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of a row of the layout "decoder"."""
+        return self.inputs_length + self.targets_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +133,8 @@ class PlanStats:
     Attributes:
         examples: number of examples drawn.
         rows: number of rows they fill.
-        inputs_fill: share of input positions that hold a token, 0..1.
+        inputs_fill: share of input positions that hold a token, 0..1; in the layout "decoder",
+            share of all positions that hold an input token.
         targets_fill: the same for targets.
         truncated_inputs: examples whose prompt is longer than a row and was cut.
         truncated_targets: examples whose target was cut.
@@ -269,6 +284,9 @@ class Plan:
         """Rows of the drawn examples, windows one after the other."""
         sizes = self._trimmed(drawn)
         capacity = (self.config.inputs_length, self.config.targets_length)
+        if self.config.layout == "decoder":  # one side only
+            sizes = np.stack([sizes.sum(axis=1), np.zeros(len(sizes), np.int64)], axis=1)
+            capacity = (self.config.row_length, 1)
         rows, first = [], 0
         for start in range(0, len(drawn), self.config.window):
             row = packing.pack(sizes[start : start + self.config.window], capacity)
@@ -345,11 +363,14 @@ class Plan:
         lengths = self._lengths(placed)
         rows = int(placed.row[-1]) + 1
         filled = self._trimmed(placed).sum(axis=0)
+        row = (self.config.inputs_length, self.config.targets_length)
+        if self.config.layout == "decoder":
+            row = (self.config.row_length, self.config.row_length)
         return PlanStats(
             examples=len(placed),
             rows=rows,
-            inputs_fill=filled[0] / (rows * self.config.inputs_length),
-            targets_fill=filled[1] / (rows * self.config.targets_length),
+            inputs_fill=filled[0] / (rows * row[0]),
+            targets_fill=filled[1] / (rows * row[1]),
             truncated_inputs=int((lengths[:, 0] > self.config.inputs_length).sum()),
             truncated_targets=int((lengths[:, 1] > self.config.targets_length).sum()),
         )

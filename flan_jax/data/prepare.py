@@ -21,8 +21,8 @@ from flan_jax.data import worker
 from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
 from flan_jax.errors import DataError
-from flan_jax.instructions import mixtures, pipelines
-from flan_jax.instructions.registration import get_recipe
+from flan_jax.instructions import mixtures, pipelines, tfds_source
+from flan_jax.instructions.registration import RANKED, get_recipe
 from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.terminal import Progress
@@ -51,12 +51,16 @@ class Renderings:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedMixture:
-    """A mixture's prepared units, one list a task (one unit a rendering), tasks by name."""
+    """A mixture's prepared units, one list a task (one unit a rendering), tasks by name.
+
+    `left_out` are members whose data could not be had, where the user asked to go on without.
+    """
 
     name: str
     split: str
     units: tuple[tuple[Unit, ...], ...]
     rates: dict[str, float]
+    left_out: tuple[str, ...] = ()
 
     @property
     def tables(self) -> list[TaskTable]:
@@ -104,7 +108,7 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
 # Features of an example that are kept; see `records.Example`.
 _TRAVELS = (
     "id", "template", "inputs", "targets", "inputs_pretokenized", "targets_pretokenized",
-    "options", "references",
+    "options", "references", "form", *RANKED,
 )  # fmt: skip
 
 
@@ -181,7 +185,17 @@ def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
         target=target,
         options=_texts(raw.get("options", ())),
         references=_texts(raw.get("references", ())) or (target,),
+        form=_text(raw.get("form", "")),
+        ranked=_ranked(raw),
     )
+
+
+def _ranked(raw: Mapping[str, Any]) -> tuple[str, int, bool] | None:
+    """What `metrics.rank_classification` needs of an option; a task from elsewhere has none."""
+    if not all(name in raw for name in RANKED):
+        return None
+    example_id, index, is_correct = (raw[name] for name in RANKED)
+    return _text(example_id), int(index), bool(is_correct)
 
 
 def prepare_unit(spec: UnitSpec, root: str) -> int:
@@ -211,24 +225,62 @@ def prepare(
         report: called with what happens, a line at a time.
 
     Raises:
-        DataError: unknown name or split, or a task whose source or renderer fails.
+        DataError: unknown name or split, datasets that cannot be had (all are named), or a task
+            whose source or renderer fails.
     """
     root = root or settings.cache_root()
     specs = unit_specs(name, split, renderings)
-    if left_out := {task.name for task in mixtures.member_tasks(name)} - {s.task for s in specs}:
-        report(f"left out, for want of split {split!r}: {', '.join(sorted(left_out))}")
+    if without := {task.name for task in mixtures.member_tasks(name)} - {s.task for s in specs}:
+        report(f"left out, for want of split {split!r}: {', '.join(sorted(without))}")
     todo = []
     for spec in specs:
         if why := problem(spec, root):
             todo.append(spec)
             if why != "missing":
                 report(f"preparing {spec.task}/{spec.split} again: records are {why}")
+    left_out = _unavailable(name, todo, report)
+    specs = [spec for spec in specs if spec.task not in left_out]
+    todo = [spec for spec in todo if spec.task not in left_out]
+    if not specs:
+        raise DataError(f"{name!r} has no member whose data can be had")
     if todo:
         _prepare_all(todo, root, modules, workers, report)
-    return open_prepared(name, split, specs, root)
+    return open_prepared(name, split, specs, root, tuple(sorted(left_out)))
 
 
-def open_prepared(name: str, split: str, specs: Sequence[UnitSpec], root: str) -> PreparedMixture:
+def _unavailable(name: str, todo: Sequence[UnitSpec], report: Callable[[str], None]) -> set[str]:
+    """Gets the datasets of all units to write; returns the tasks whose data cannot be had.
+
+    Raises:
+        DataError: there are some, and SKIP_UNAVAILABLE does not say to go on without.
+    """
+    tasks = [seqio.TaskRegistry.get(task) for task in dict.fromkeys(spec.task for spec in todo)]
+    skip = str(settings.setting("SKIP_UNAVAILABLE", False)) in ("True", "true", "1")
+    # What is sure to fail is told before hours are spent on downloads.
+    missing = tfds_source.unavailable(tasks)
+    if skip or not missing:
+        known = {task for one in missing for task in one.tasks}
+        rest = [task for task in tasks if task.name not in known]
+        missing += tfds_source.unavailable(rest, download=True, report=report)
+    if not missing:
+        return set()
+    lines = tfds_source.explain(missing)
+    if not skip:
+        raise DataError(
+            f"{len(missing)} of the datasets of {name!r} cannot be had:\n{lines}\n"
+            "SKIP_UNAVAILABLE=True (--gin.SKIP_UNAVAILABLE=True) goes on without their tasks"
+        )
+    report(f"left out, since SKIP_UNAVAILABLE is set:\n{lines}")
+    return {task for one in missing for task in one.tasks}
+
+
+def open_prepared(
+    name: str,
+    split: str,
+    specs: Sequence[UnitSpec],
+    root: str,
+    left_out: tuple[str, ...] = (),
+) -> PreparedMixture:
     """Opens units that `prepare` wrote, those of a task together.
 
     Raises:
@@ -240,8 +292,8 @@ def open_prepared(name: str, split: str, specs: Sequence[UnitSpec], root: str) -
     for task, units in by_task.items():
         if any(not np.array_equal(unit.ids, units[0].ids) for unit in units):
             raise DataError(f"task {task!r} has other examples in other renderings")
-    rates = mixtures.task_rates(name)
-    return PreparedMixture(name, split, tuple(map(tuple, by_task.values())), rates)
+    rates = mixtures.task_rates(name, set(by_task))
+    return PreparedMixture(name, split, tuple(map(tuple, by_task.values())), rates, left_out)
 
 
 def _count(spec: UnitSpec) -> int:

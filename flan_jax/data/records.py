@@ -34,7 +34,7 @@ from etils import epath
 from flan_jax.errors import DataError
 from flan_jax.instructions.rendering import RenderingKey
 
-FORMAT = 1
+FORMAT = 2
 RECORDS, TABLE, INDEX = "records.array_record", "table.npz", "index.json"
 COPY_TIMEOUT_S = 600.0
 
@@ -52,6 +52,8 @@ class Example:
         target: the answer in words.
         options: answers shown in the prompt, in order.
         references: all acceptable answers.
+        form: form of the OPTIONS block; empty where there is none.
+        ranked: of an option to be scored: id of its example, index, and whether it is right.
     """
 
     id: str
@@ -62,6 +64,8 @@ class Example:
     target: str
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    form: str = ""
+    ranked: tuple[str, int, bool] | None = None
 
     def to_bytes(self) -> bytes:
         """Returns the record; tokens as little-endian int32."""

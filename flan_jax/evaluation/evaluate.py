@@ -4,17 +4,17 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gin
 import jax
-import numpy as np
 from etils import epath
 
 from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError, ConfigError
-from flan_jax.evaluation import generation, report
+from flan_jax.evaluation import generation, ranking, report
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
@@ -93,12 +93,13 @@ def load_params(found: checkpoints.Found | None, model: Model, mesh: Any, seed: 
     return checkpoints.restore_params(found.path, target)
 
 
-def _progress(say: Callable[[str], None]) -> Callable[[int, int], None]:
+def _progress(say: Callable[[str], None], total: int) -> Callable[[int], None]:
     """A line at every tenth of the way."""
-    told = -1
+    done, told = 0, -1
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
+    def tell(more: int) -> None:
+        nonlocal done, told
+        done += more
         tenth = 10 * done // max(total, 1)
         if tenth > told:
             told = tenth
@@ -159,34 +160,43 @@ def evaluate(
 
     mesh = mesh_lib.make_mesh()
     batch_size = -(-config.batch_size // mesh.size) * mesh.size
-    generator = generation.Generator(
-        model,
-        load_params(found, model, mesh, config.seed),
-        config.feature_lengths["inputs"],
-        config.feature_lengths["targets"],
-        batch_size,
-        mesh_lib.batch_sharding(mesh),
-        config.decoding,
-    )
-    cut = sum(
-        int(np.sum(unit.lengths[:, 0] > generator.inputs_length))
-        for units in mixture.units
-        for unit in units
-    )
-    if cut:
-        say(f"{cut:,} prompts are longer than {generator.inputs_length} tokens and are cut")
+    params = load_params(found, model, mesh, config.seed)
+    lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
+    sharding = mesh_lib.batch_sharding(mesh)
+    examples = generation.examples_of(mixture, config.examples)
+    asked = [(task, example) for task, example in examples if example.ranked is None]
+    ranked = [(task, example) for task, example in examples if example.ranked is not None]
+    _warn_of_cuts(examples, lengths, say)
 
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "predictions.partial.jsonl"
-    predictions = generation.predict(
-        generator,
-        generation.examples_of(mixture, config.examples),
-        partial,
-        identity_hash,
-        _progress(say),
-    )
+    path = folder / "predictions.partial.jsonl"
+    partial = generation.Partial(path, identity_hash)
+    progress = _progress(say, len(examples))
+    predictions = []
+    if asked:
+        generator = generation.Generator(
+            model, params, *lengths, batch_size, sharding, config.decoding
+        )
+        predictions += generation.predict(generator, asked, partial, progress)
+    if ranked:
+        scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh.size, sharding)
+        predictions += ranking.rank(scorer, ranked, partial, progress)
     summary = report.summarize(config.mixture, found.step if found else 0, predictions)
     summary["decoding"] = config.decoding.describe()
+    if mixture.left_out:
+        summary["left_out"] = list(mixture.left_out)
     report.write(out, summary, predictions, identity_hash)
-    partial.unlink()
+    path.unlink()
     return summary
+
+
+def _warn_of_cuts(
+    examples: Sequence[tuple[str, Example]], lengths: tuple[int, int], say: Callable[[str], None]
+) -> None:
+    """Says what does not fit: a cut prompt loses words, a cut option is not told from others."""
+    prompts = sum(len(example.inputs) > lengths[0] for _, example in examples)
+    if prompts:
+        say(f"{prompts:,} prompts are longer than {lengths[0]} tokens and are cut")
+    options = sum(e.ranked is not None and len(e.targets) > lengths[1] for _, e in examples)
+    if options:
+        say(f"{options:,} options to rank are longer than {lengths[1]} tokens and are cut")

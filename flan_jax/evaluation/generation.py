@@ -5,7 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,8 +34,10 @@ class Prediction:
         template: id of the template or encoding of the prompt.
         options: answers shown in the prompt.
         prompt: the prompt in words, before truncation.
-        prediction: what the model said.
+        prediction: what the model said; where options are ranked, the one with the best score.
         targets: all acceptable answers.
+        form: form of the OPTIONS block.
+        scores: where options are ranked, log-likelihood of each, in the dataset's order.
     """
 
     task: str
@@ -45,13 +47,23 @@ class Prediction:
     prompt: str
     prediction: str
     targets: tuple[str, ...]
+    form: str = ""
+    scores: tuple[float, ...] = ()
+
+    def to_json(self) -> str:
+        """Returns one line; what is empty for most tasks is left out."""
+        fields = dataclasses.asdict(self)
+        for name in ("form", "scores"):
+            if not fields[name]:
+                del fields[name]
+        return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Prediction":
-        """Inverse of `json.dumps(dataclasses.asdict(...))`."""
+        """Inverse of `to_json`."""
         fields = json.loads(text)
-        for name in ("options", "targets"):
-            fields[name] = tuple(fields[name])
+        for name in ("options", "targets", "scores"):
+            fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)
 
 
@@ -166,36 +178,27 @@ def examples_of(mixture: PreparedMixture, most: int | None = None) -> list[tuple
 def predict(
     generator: Generator,
     examples: Sequence[tuple[str, Example]],
-    partial: epath.Path,
-    identity: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    answers: "Partial",
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[Prediction]:
     """Answers examples.
 
     Args:
         generator: the model.
         examples: each with its task.
-        partial: file to which answers are written as they come, so that an evaluation that was
-            killed goes on where it stopped; the caller removes it.
-        identity: hash of what the answers depend on; a partial file of another one is not used.
-        progress: called with the number of answers and of examples.
+        answers: those of an earlier attempt; gets the new ones.
+        progress: called with the number of examples that were answered at a time.
 
     Returns:
         Predictions in the order of the examples.
     """
-    answers = _read_partial(partial, identity)
     todo = [pair for pair in examples if (pair[0], pair[1].id) not in answers]
-    done = len(examples) - len(todo)
-    progress(done, len(examples))
-    with partial.open("a") as file:
-        for positions in generator.batches([example for _, example in todo]):
-            batch = [todo[position] for position in positions]
-            for (task, example), text in zip(batch, generator.answer(batch), strict=True):
-                answers[task, example.id] = text
-                file.write(json.dumps([task, example.id, text]) + "\n")
-            file.flush()
-            done += len(batch)
-            progress(done, len(examples))
+    progress(len(examples) - len(todo))
+    for positions in generator.batches([example for _, example in todo]):
+        batch = [todo[position] for position in positions]
+        keys = [(task, example.id) for task, example in batch]
+        answers.add(dict(zip(keys, generator.answer(batch), strict=True)))
+        progress(len(batch))
     return [
         Prediction(
             task=task,
@@ -205,23 +208,46 @@ def predict(
             prompt=example.prompt,
             prediction=answers[task, example.id],
             targets=example.references,
+            form=example.form,
         )
         for task, example in examples
     ]
 
 
-def _read_partial(path: epath.Path, identity: str) -> dict[tuple[str, str], str]:
-    """Reads answers of an earlier attempt; starts the file anew where it is of another one."""
-    header = json.dumps(["flan_jax", identity])
-    lines = path.read_text().splitlines() if path.exists() else []
-    found: dict[tuple[str, str], str] = {}
-    if lines[:1] == [header]:
-        for line in lines[1:]:
-            try:
-                task, example_id, text = json.loads(line)
-            except ValueError:  # cut off in the middle
-                continue
-            found[task, example_id] = text
-    rows = [json.dumps([*key, text]) for key, text in found.items()]
-    path.write_text("\n".join([header, *rows]) + "\n")
-    return found
+class Partial:
+    """Answers by task and record, on disk as they come, so that a killed evaluation goes on."""
+
+    def __init__(self, path: epath.Path, identity: str):
+        """Reads answers of an earlier attempt; starts the file anew where it is of another one.
+
+        Args:
+            path: the file; the caller removes it at the end.
+            identity: hash of what the answers depend on.
+        """
+        self._path = path
+        header = json.dumps(["flan_jax", identity])
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._found: dict[tuple[str, str], Any] = {}
+        if lines[:1] == [header]:
+            for line in lines[1:]:
+                try:
+                    task, record, value = json.loads(line)
+                except ValueError:  # cut off in the middle
+                    continue
+                self._found[task, record] = value
+        path.write_text("\n".join([header, *map(self._line, self._found)]) + "\n")
+
+    def _line(self, key: tuple[str, str]) -> str:
+        return json.dumps([*key, self._found[key]])
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._found
+
+    def __getitem__(self, key: tuple[str, str]) -> Any:
+        return self._found[key]
+
+    def add(self, answers: Mapping[tuple[str, str], Any]) -> None:
+        """Keeps answers: texts, or scores of options."""
+        self._found.update(answers)
+        with self._path.open("a") as file:
+            file.write("".join(self._line(key) + "\n" for key in answers))

@@ -1,6 +1,5 @@
 """Scores of predictions: overall, by category, by task; as JSON and as tables."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,7 +8,7 @@ from etils import epath
 from rich.table import Table
 
 from flan_jax import terminal
-from flan_jax.evaluation import metrics
+from flan_jax.evaluation import metrics, ranking
 from flan_jax.evaluation.generation import Prediction
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards
@@ -45,13 +44,43 @@ def summarize(mixture: str, step: int, predictions: Sequence[Prediction]) -> dic
     Every group's score is the mean over its instances, as the benchmark publishes it.
     """
     scored = [(prediction.task, score(prediction)) for prediction in predictions]
+    by_task = _grouped(scored)
+    for task, own in task_metrics(predictions).items():
+        by_task[task] = own | by_task[task]
     return {
         "mixture": mixture,
         "step": step,
         "overall": _mean([scores for _, scores in scored]),
         "by_category": _grouped((category(task), scores) for task, scores in scored),
-        "by_task": _grouped(scored),
+        "by_task": by_task,
     }
+
+
+def task_metrics(predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """Returns what the SeqIO metric functions of each task say, beside those of every task."""
+    by_task: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        by_task.setdefault(prediction.task, []).append(prediction)
+    return {task: _own_metrics(task, own) for task, own in by_task.items()}
+
+
+def _own_metrics(name: str, predictions: Sequence[Prediction]) -> dict[str, float]:
+    import seqio
+
+    if name not in seqio.TaskRegistry.names():  # predictions of elsewhere
+        return {}
+    task = seqio.TaskRegistry.get(name)
+    found: dict[str, float] = {}
+    if predictions[0].scores:
+        targets, scores = ranking.score_targets(predictions)
+        for score_fn in task.score_metric_fns:
+            found |= score_fn(targets, scores)
+    else:
+        for metric_fn in task.predict_metric_fns:
+            if metric_fn not in metrics.GENERATION_METRICS:
+                answers = [prediction.prediction for prediction in predictions]
+                found |= metric_fn([list(p.targets) for p in predictions], answers)
+    return {metric: round(float(value), 4) for metric, value in found.items()}
 
 
 def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, dict[str, float | int]]:
@@ -115,7 +144,7 @@ def write(
     folder = epath.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / IDENTITY_FILE).unlink(missing_ok=True)
-    lines = [json.dumps(dataclasses.asdict(p), ensure_ascii=False) for p in predictions]
+    lines = [prediction.to_json() for prediction in predictions]
     for name, text in (
         (PREDICTIONS_FILE, "".join(line + "\n" for line in lines)),
         (METRICS_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n"),

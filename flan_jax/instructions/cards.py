@@ -101,6 +101,20 @@ def remove_card(name: str) -> None:
         _ENTRY_OF_VARIANT.pop(variant, None)
 
 
+def add_variant(entry: str, variant: str) -> Card:
+    """Adds the name of a SeqIO task to a card, and returns the card as it is then.
+
+    Raises:
+        DataError: there is no such entry, or the task belongs to one.
+    """
+    card = get_card(entry)
+    if variant in _ENTRY_OF_VARIANT:
+        raise DataError(f"task {variant!r} belongs to {_ENTRY_OF_VARIANT[variant]!r} already")
+    _CARDS[card.name] = dataclasses.replace(card, variants=(*card.variants, variant))
+    _ENTRY_OF_VARIANT[variant] = card.name
+    return _CARDS[card.name]
+
+
 def find_card(task: str) -> Card | None:
     """Returns the card of an entry or of the SeqIO task made from it, or None."""
     return _CARDS.get(_ENTRY_OF_VARIANT.get(task, task))

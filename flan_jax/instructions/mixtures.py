@@ -1,7 +1,7 @@
 """Mixtures: which tasks are trained on together, and how often each is drawn."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 import seqio
@@ -36,9 +36,8 @@ def register_mixture(
         raise DataError(f"a task or mixture named {name!r} is registered already")
     if not tasks:
         raise DataError(f"mixture {name!r} has no tasks")
-    known_set = set(known)
     for task in tasks:
-        if task not in known_set:
+        if task not in known:
             raise DataError(f"mixture {name!r}: no task {task!r}" + did_you_mean(task, known))
     if len(set(tasks)) != len(tasks):
         raise DataError(f"mixture {name!r} names a task twice")
@@ -69,9 +68,10 @@ def member_tasks(name: str) -> list[seqio.Task]:
     return list(provider.tasks) if isinstance(provider, seqio.Mixture) else [provider]
 
 
-def task_rates(name: str) -> dict[str, float]:
-    """Returns the mixing rate of every member task; 1 for a single task."""
+def task_rates(name: str, members: Container[str] | None = None) -> dict[str, float]:
+    """Returns the mixing rate of every member task, or of some; 1 for a single task."""
     provider = resolve(name)
     if isinstance(provider, seqio.Mixture):
-        return {task.name: float(provider.get_rate(task)) for task in provider.tasks}
+        tasks = [t for t in provider.tasks if members is None or t.name in members]
+        return {task.name: float(provider.get_rate(task)) for task in tasks}
     return {provider.name: 1.0}

@@ -6,55 +6,57 @@ result does not depend on its chunk.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 CHUNK = 64
+Kind = Literal["string", "strings", "int"]  # "strings": a list of any length
 Row = dict[str, Any]
 
 
 def rows_dataset(
-    rows: Sequence[Mapping[str, Any]], ranks: Mapping[str, int], count: int
+    rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind], count: int
 ) -> tf.data.Dataset:
-    """Returns a dataset of the string fields of the first `count` rows.
+    """Returns a dataset of fields of the first `count` rows.
 
     Args:
         rows: read by position as the dataset is read.
-        ranks: rank of each field: 0 for a string, 1 for a list of strings.
+        kinds: kind of each field.
         count: number of rows.
     """
 
     def read(start: np.int64) -> list[np.ndarray]:
         positions = range(int(start), min(int(start) + CHUNK, count))
-        return _encode_columns([rows[position] for position in positions], ranks)
+        return _encode_columns([rows[position] for position in positions], kinds)
 
     def map_fn(start: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _call(read, [start], ranks)
+        return _call(read, [start], kinds)
 
     return tf.data.Dataset.range(0, count, CHUNK).map(map_fn).unbatch()
 
 
 def map_rows(
-    dataset: tf.data.Dataset, function: Callable[[Row], Row], ranks: Mapping[str, int]
+    dataset: tf.data.Dataset, function: Callable[[Row], Iterable[Row]], kinds: Mapping[str, Kind]
 ) -> tf.data.Dataset:
-    """Maps examples with a Python function that returns strings and lists of strings.
+    """Maps each example to any number of examples with a Python function.
 
     Args:
         dataset: examples of any structure of dense and ragged tensors.
-        function: gets an example with str, numbers and (nested) lists; returns the new one.
-        ranks: rank of each field it returns: 0 for a string, 1 for a list of strings.
+        function: gets an example with str, numbers and (nested) lists; returns the new ones.
+        kinds: kind of each field that those have.
     """
     batched = dataset.ragged_batch(CHUNK)
     structure = batched.element_spec
 
     def call(*arrays: np.ndarray) -> list[np.ndarray]:
-        return _encode_columns([function(row) for row in _decode(structure, arrays)], ranks)
+        rows = itertools.chain.from_iterable(map(function, _decode(structure, arrays)))
+        return _encode_columns(list(rows), kinds)
 
     def map_fn(batch: Any) -> dict[str, tf.Tensor]:
-        return _call(call, tf.nest.flatten(batch, expand_composites=True), ranks)
+        return _call(call, tf.nest.flatten(batch, expand_composites=True), kinds)
 
     mapped = batched.map(map_fn, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return mapped.unbatch()
@@ -73,33 +75,35 @@ def read_rows(dataset: tf.data.Dataset) -> Iterator[Row]:
 
 
 def _encode_columns(
-    rows: Sequence[Mapping[str, Any]], ranks: Mapping[str, int]
+    rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]
 ) -> list[np.ndarray]:
-    """One array of bytes a string field; values and row lengths a list field."""
+    """One array a field of one value; values and row lengths a field of a list."""
     columns: list[np.ndarray] = []
-    for name, rank in ranks.items():
+    for name, kind in kinds.items():
         values = [row[name] for row in rows]
-        if rank == 0:
+        if kind == "int":
+            columns.append(np.array(values, dtype=np.int64))
+        elif kind == "string":
             columns.append(np.array([text.encode("utf-8") for text in values], dtype=object))
-            continue
-        flat = [text.encode("utf-8") for text in itertools.chain.from_iterable(values)]
-        columns.append(np.array(flat, dtype=object))
-        columns.append(np.array([len(texts) for texts in values], dtype=np.int64))
+        else:
+            flat = [text.encode("utf-8") for text in itertools.chain.from_iterable(values)]
+            columns.append(np.array(flat, dtype=object))
+            columns.append(np.array([len(texts) for texts in values], dtype=np.int64))
     return columns
 
 
 def _call(
-    function: Callable[..., Any], args: Sequence[tf.Tensor], ranks: Mapping[str, int]
+    function: Callable[..., Any], args: Sequence[tf.Tensor], kinds: Mapping[str, Kind]
 ) -> dict[str, tf.Tensor]:
     """Calls Python and puts its columns together as (ragged) tensors."""
     types: list[Any] = []
-    for rank in ranks.values():
-        types += [tf.string] if rank == 0 else [tf.string, tf.int64]
+    for kind in kinds.values():
+        types += {"string": [tf.string], "int": [tf.int64], "strings": [tf.string, tf.int64]}[kind]
     columns = iter(tf.numpy_function(function, args, types, stateful=False))
     tensors = {}
-    for name, rank in ranks.items():
+    for name, kind in kinds.items():
         values = tf.ensure_shape(next(columns), [None])
-        if rank:
+        if kind == "strings":
             lengths = tf.ensure_shape(next(columns), [None])
             values = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
         tensors[name] = values
@@ -115,6 +119,13 @@ def to_python(value: Any) -> Any:
     if isinstance(value, list):
         return [to_python(item) for item in value]
     return value
+
+
+def to_python_tree(value: Any) -> Any:
+    """`to_python` of every leaf of nested dicts."""
+    if isinstance(value, dict):
+        return {key: to_python_tree(item) for key, item in value.items()}
+    return to_python(value)
 
 
 def _decode(

@@ -6,9 +6,11 @@ and references. Whoever knows SeqIO or T5X needs to know nothing else.
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +20,7 @@ import tensorflow as tf
 
 from flan_jax.errors import DataError, did_you_mean
 from flan_jax.instructions import cards, pipelines
+from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.pipelines import Row
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.templates import Template, check_templates
@@ -25,10 +28,17 @@ from flan_jax.instructions.vocabulary import VOCABULARY
 
 # Bump by hand whenever the code below, or a renderer, changes what it makes of the same inputs.
 RENDERING_FORMAT = 1
+# Of constants that a function names, longer ones (tables of templates) count by their length.
+_LONGEST_CONSTANT = 10_000
 
-# Columns of a rendered example and their ranks.
-RENDERED_RANKS = {
-    "inputs": 0, "targets": 0, "id": 0, "template": 0, "options": 1, "references": 1,
+# Columns of a rendered example.
+RENDERED: dict[str, pipelines.Kind] = {
+    "inputs": "string", "targets": "string", "id": "string", "template": "string",
+    "form": "string", "options": "strings", "references": "strings",
+}  # fmt: skip
+# What a record of rank classification, one pair of prompt and option, has beside them.
+RANKED: dict[str, pipelines.Kind] = {
+    "example_id": "string", "option_index": "int", "is_correct": "int",
 }  # fmt: skip
 OUTPUT_FEATURES = {
     "inputs": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
@@ -46,6 +56,7 @@ class Rendered:
         template: id of the template or encoding that was used.
         options: the answers shown, in the order shown.
         references: all acceptable answers; `targets` is one of them unless reversed.
+        form: form of the OPTIONS block (`options.OptionsForm.name`); empty where there is none.
     """
 
     inputs: str
@@ -53,20 +64,50 @@ class Rendered:
     template: str
     options: Sequence[str] = ()
     references: Sequence[str] = ()
+    form: str = ""
 
 
-RenderFn = Callable[[Mapping[str, Any], Draws], Rendered]
+@dataclasses.dataclass(frozen=True)
+class RankedOption(Rendered):
+    """One option of an example in words: the prompt, and the option as target.
+
+    Attributes:
+        option_index: position of the option in the dataset's own order.
+        is_correct: whether it is the right one (or one of them).
+    """
+
+    option_index: int = 0
+    is_correct: bool = False
+
+
+# No rendering drops the example, several make several of it (one a ranked option).
+RenderFn = Callable[[Mapping[str, Any], Draws], Rendered | Sequence[Rendered]]
+
+
+@dataclasses.dataclass(frozen=True)
+class AtBuild:
+    """A renderer that is made whenever a dataset is built: by the settings that then hold."""
+
+    make: Callable[[], RenderFn]
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What shapes the renderings of a task, for the fingerprint of prepared records."""
+    """What shapes the renderings of a task, for the fingerprint of prepared records.
+
+    Attributes:
+        facts: JSON-able facts.
+        more: further ones that are looked up when the fingerprint is asked for (settings, or
+            what takes time to put together for thousands of tasks).
+    """
 
     facts: Mapping[str, Any]
+    more: Callable[[], Mapping[str, Any]] = dict
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits over the facts and the rendering format number."""
-        text = json.dumps([RENDERING_FORMAT, self.facts], sort_keys=True, default=str)
+        facts = {**self.facts, **self.more()}
+        text = json.dumps([RENDERING_FORMAT, facts], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -83,24 +124,57 @@ def get_recipe(task: str) -> Recipe:
             "name": task,
             "source": repr(found.source),
             "splits": sorted(found.splits),
-            "preprocessors": [_describe_function(step) for step in found.preprocessors],
+            "preprocessors": [describe_function(step) for step in found.preprocessors],
         }
     )
 
 
-def _describe_function(step: Any) -> str:
-    """The source text of a preprocessor, or what else tells it from another one."""
+def describe_function(step: Any) -> str:
+    """Returns what tells a function from another one: its source, and what it is made with.
+
+    That is its own arguments (functools.partial), the values that it closes over, and the
+    functions, patterns and constants of its own module that it names, and theirs.
+    """
+    parts: dict[str, str] = {}
+    _describe(step, parts)
+    return "\n".join(parts.values())
+
+
+def _describe(step: Any, parts: dict[str, str]) -> None:
     inner = getattr(step, "func", step)  # functools.partial
-    arguments = [getattr(step, "args", ()), getattr(step, "keywords", {})]
+    name = getattr(inner, "__qualname__", type(inner).__qualname__)
+    key = f"{getattr(inner, '__module__', '')}.{name}"
+    if key in parts:
+        return
     try:
-        return f"{inspect.getsource(inner)}{arguments}"
+        source = inspect.getsource(inner)
     except (OSError, TypeError):
-        return f"{getattr(inner, '__qualname__', type(inner).__qualname__)}{arguments}"
+        source = name
+    parts[key] = f"{source}{getattr(step, 'args', ())}{getattr(step, 'keywords', {})}"
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        return
+    closed = [cell.cell_contents for cell in inner.__closure__ or ()]
+    named = [inner.__globals__.get(other) for other in sorted(_names(code))]
+    for value in [*closed, *named]:
+        if inspect.isfunction(value) or isinstance(value, functools.partial):
+            module = getattr(getattr(value, "func", value), "__module__", None)
+            if module == inner.__module__:
+                _describe(value, parts)
+        elif isinstance(value, (str, int, float, bool, tuple, list, dict, frozenset, re.Pattern)):
+            text = repr(sorted(value) if isinstance(value, frozenset) else value)
+            parts[key] += text if len(text) < _LONGEST_CONSTANT else str(len(text))
+
+
+def _names(code: Any) -> set[str]:
+    """Global names that a code object and those inside it use."""
+    inside = (const for const in code.co_consts if inspect.iscode(const))
+    return set(code.co_names).union(*map(_names, inside))
 
 
 def rows_source(
     rows: Callable[[str], Sequence[Row]],
-    fields: Mapping[str, str],
+    fields: Mapping[str, pipelines.Kind],
     counts: Mapping[str, int],
 ) -> seqio.FunctionDataSource:
     """Returns a SeqIO source of rows made by Python.
@@ -113,11 +187,11 @@ def rows_source(
         fields: the kind of each field: "string" or "strings" (a list of any length).
         counts: number of rows by split.
     """
-    ranks = {"id": 0, **{name: {"string": 0, "strings": 1}[fields[name]] for name in fields}}
+    kinds: dict[str, pipelines.Kind] = {"id": "string", **fields}
 
     def dataset_fn(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
         del shuffle_files, seed  # the order of rows is the source's own
-        dataset = pipelines.rows_dataset(rows(split), ranks, counts[split])
+        dataset = pipelines.rows_dataset(rows(split), kinds, counts[split])
         return dataset.map(lambda row: {**row, "split": tf.constant(split)})
 
     return seqio.FunctionDataSource(
@@ -125,30 +199,49 @@ def rows_source(
     )
 
 
-def render_preprocessor(task: str, render: RenderFn) -> Callable[..., tf.data.Dataset]:
+def render_preprocessor(
+    task: str, render: RenderFn | AtBuild, ranked: bool = False
+) -> Callable[..., tf.data.Dataset]:
     """Returns the SeqIO preprocessor that maps raw examples to rendered ones.
 
     The rendering in force when the dataset is built (`rendering.current_rendering`) is the one
     its examples get, however late and in whatever thread they are made.
     """
+    kinds = RENDERED | RANKED if ranked else RENDERED
 
     def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
         key = current_rendering()
+        function = render.make() if isinstance(render, AtBuild) else render
 
-        def call(example: Row) -> Row:
-            out = render(example, Draws(key, task, example["id"]))
-            return {
-                "inputs": out.inputs,
-                "targets": out.targets,
-                "id": example["id"],
-                "template": out.template,
-                "options": out.options,
-                "references": out.references or [out.targets],
-            }
+        def call(example: Row) -> list[Row]:
+            rendered = function(example, Draws(key, task, example["id"]))
+            made = [rendered] if isinstance(rendered, Rendered) else rendered
+            return [_to_row(example["id"], out) for out in made]
 
-        return pipelines.map_rows(dataset, call, RENDERED_RANKS)
+        return pipelines.map_rows(dataset, call, kinds)
 
     return preprocess
+
+
+def _to_row(example_id: str, out: Rendered) -> Row:
+    """The columns of a rendered example."""
+    row: Row = {
+        "inputs": out.inputs,
+        "targets": out.targets,
+        "id": example_id,
+        "template": out.template,
+        "form": out.form,
+        "options": out.options,
+        "references": out.references or [out.targets],
+    }
+    if isinstance(out, RankedOption):
+        row |= {
+            "id": f"{example_id}#{out.option_index}",
+            "example_id": example_id,
+            "option_index": out.option_index,
+            "is_correct": int(out.is_correct),
+        }
+    return row
 
 
 def _postprocess(output: Any, example: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
@@ -158,14 +251,25 @@ def _postprocess(output: Any, example: Mapping[str, Any] | None = None, **kwargs
     return output
 
 
+def _postprocess_ranked(output: Any, example: Mapping[str, Any] | None = None, **_: Any) -> Any:
+    """A target becomes what `metrics.rank_classification` reads: (id, option, whether right)."""
+    if example is None or "example_id" not in example:
+        return output
+    values = (example[name] for name in RANKED)
+    example_id, index, is_correct = (pipelines.to_python(value) for value in values)
+    return example_id, index, bool(is_correct)
+
+
 def register_task(
     name: str,
     *,
     source: seqio.DataSource,
-    render: RenderFn,
+    render: RenderFn | AtBuild,
     facts: Mapping[str, Any],
     clean: Sequence[Callable[..., tf.data.Dataset]] = (),
     metric_fns: Sequence[Callable[..., Any]] | None = None,
+    more_facts: Callable[[], Mapping[str, Any]] = dict,
+    ranked: bool = False,
 ) -> seqio.Task:
     """Registers one SeqIO task.
 
@@ -176,7 +280,10 @@ def register_task(
         facts: JSON-able facts that `render` and `source` depend on (templates, definition,
             source version or content hash): prepared records are rebuilt when they change.
         clean: SeqIO preprocessors over raw examples, before rendering.
-        metric_fns: SeqIO metric functions; ROUGE-L and exact match where None.
+        metric_fns: SeqIO metric functions; where None, ROUGE-L and exact match, or rank
+            classification.
+        more_facts: called for further facts when prepared records are looked for.
+        ranked: `render` returns `RankedOption`s, which are scored and not generated.
 
     Raises:
         DataError: the name is taken.
@@ -185,21 +292,78 @@ def register_task(
 
     if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
         raise DataError(f"a task or mixture named {name!r} is registered already")
-    _RECIPES[name] = Recipe({"name": name, **facts})
+    _RECIPES[name] = Recipe({"name": name, **facts}, more_facts)
+    if metric_fns is None:
+        metric_fns = [metrics.rank_classification] if ranked else metrics.GENERATION_METRICS
     return seqio.TaskRegistry.add(
         name,
         source=source,
         preprocessors=[
             *clean,
-            render_preprocessor(name, render),
+            render_preprocessor(name, render, ranked),
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos_after_trim,
         ],
         output_features=OUTPUT_FEATURES,
-        postprocess_fn=_postprocess,
-        metric_fns=list(metrics.GENERATION_METRICS if metric_fns is None else metric_fns),
+        postprocess_fn=_postprocess_ranked if ranked else _postprocess,
+        metric_fns=list(metric_fns),
     )
+
+
+def render_template(
+    template: Template,
+    template_id: str,
+    fields: Mapping[str, Any],
+    draws: Draws,
+    options: Sequence[str] = (),
+    answer: str = "answer",
+    form: OptionsForm = DEFAULT_FORM,
+) -> Rendered:
+    """Returns one example in the words of one template.
+
+    Args:
+        template: the wording.
+        template_id: its id.
+        fields: texts by field; may have "options" and "references", lists.
+        draws: choices of this rendering.
+        options: answers of a classification; where empty, the example's own field "options".
+        answer: the field whose text is the answer; a reversed template's reference is its own
+            target.
+        form: form of the OPTIONS block.
+
+    Raises:
+        DataError: labels are asked for and the answer is none of the options.
+    """
+    if not template.has_options:
+        inputs, targets = template.render(fields)
+        references = _references(template, targets, fields, answer)
+        return Rendered(inputs, targets, template_id, references=references)
+    shown = list(options) or list(fields["options"])
+    if form.order == "shuffled":
+        shown = [shown[index] for index in draws.permutation("options", len(shown))]
+    if form.target == "label" and not template.reversed:
+        if fields[answer] not in shown:
+            raise DataError(f"the answer {fields[answer]!r} is none of the options {shown}")
+        label = form.answers(shown)[shown.index(fields[answer])]
+        fields = {**fields, answer: label, "references": (label,)}
+    inputs, targets = template.render(fields, shown, form)
+    return Rendered(
+        inputs,
+        targets,
+        template_id,
+        options=tuple(shown) if form.style != "none" else (),
+        references=_references(template, targets, fields, answer),
+        form=form.name,
+    )
+
+
+def _references(
+    template: Template, targets: str, fields: Mapping[str, Any], answer: str
+) -> Sequence[str]:
+    if template.reversed:
+        return (targets,)
+    return tuple(fields.get("references", ())) or (fields[answer],)
 
 
 def templated_renderer(
@@ -207,6 +371,7 @@ def templated_renderer(
     fields: Sequence[str],
     options: Sequence[str] = (),
     answer: str = "answer",
+    form: OptionsForm = DEFAULT_FORM,
 ) -> RenderFn:
     """Returns a renderer that draws one template per example.
 
@@ -217,9 +382,9 @@ def templated_renderer(
     Args:
         templates: the ways of wording; the id of a template is its position, as `t<i>`.
         fields: names of the string fields of a raw example that templates may use.
-        options: answers of a classification; where empty, the example's own field "options".
-        answer: the field whose text is the reference; a reversed template's reference is its
-            own target.
+        options: see `render_template`.
+        answer: see `render_template`.
+        form: see `render_template`.
     """
     straight = [index for index, template in enumerate(templates) if not template.reversed]
 
@@ -232,19 +397,18 @@ def templated_renderer(
 
     def render(example: Mapping[str, Any], draws: Draws) -> Rendered:
         index = draws.choice("template", eligible(example))
-        template = templates[index]
-        shown = tuple(options) or tuple(example.get("options", ()))
         texts = {field: example[field] for field in fields}
-        inputs, targets = template.render(texts, shown)
-        return Rendered(
-            inputs=inputs,
-            targets=targets,
-            template=f"t{index}",
-            options=shown if template.has_options else (),
-            references=(targets,) if template.reversed else (texts[answer],),
-        )
+        if "options" in example:
+            texts["options"] = example["options"]
+        return render_template(templates[index], f"t{index}", texts, draws, options, answer, form)
 
     return render
+
+
+def _templated(
+    templates: Sequence[Template], fields: Sequence[str], options: Sequence[str], answer: str
+) -> RenderFn:
+    return templated_renderer(templates, fields, options, answer, OptionsForm.from_settings())
 
 
 def register_templated_task(
@@ -279,19 +443,61 @@ def register_templated_task(
         raise DataError(f"task {card.name!r}: no field {answer!r}" + did_you_mean(answer, fields))
     sets = {card.name: templates}
     sets |= {f"{card.name}_{suffix}": own for suffix, own in variants.items()}
-    as_json = {
-        name: tuple(dataclasses.asdict(template) for template in own) for name, own in sets.items()
-    }
     for name, own in sets.items():
         check_templates(name, own, fields)
     for name, own in sets.items():
-        register_task(
-            name,
-            source=source,
-            render=templated_renderer(own, fields, card.options, answer),
-            facts={"templates": as_json[name], "options": list(card.options), "version": version},
-            clean=clean,
-        )
-    return cards.register_card(
-        dataclasses.replace(card, templates=as_json[card.name], variants=tuple(sets))
+        _register_templates(name, source, fields, own, version, card.options, answer, clean)
+    as_json = tuple(dataclasses.asdict(template) for template in templates)
+    return cards.register_card(dataclasses.replace(card, templates=as_json, variants=tuple(sets)))
+
+
+def _register_templates(
+    name: str,
+    source: seqio.DataSource,
+    fields: Sequence[str],
+    templates: Sequence[Template],
+    version: str,
+    options: Sequence[str],
+    answer: str,
+    clean: Sequence[Callable[..., tf.data.Dataset]] = (),
+) -> None:
+    """Registers one SeqIO task with templates."""
+    as_json = tuple(dataclasses.asdict(template) for template in templates)
+    register_task(
+        name,
+        source=source,
+        render=AtBuild(functools.partial(_templated, templates, fields, options, answer)),
+        facts={"templates": as_json, "options": list(options), "version": version},
+        more_facts=lambda: OptionsForm.from_settings().facts(),
+        clean=clean,
     )
+
+
+def register_variant(
+    entry: str,
+    suffix: str,
+    *,
+    source: seqio.DataSource,
+    fields: Sequence[str],
+    templates: Sequence[Template],
+    version: str,
+    answer: str = "answer",
+) -> None:
+    """Registers one more SeqIO task of an entry, `<entry>_<suffix>`, with a source of its own.
+
+    Args:
+        entry: name on a registered card.
+        suffix: what the task's name adds.
+        source: raw examples, see `register_templated_task`.
+        fields: fields that templates may name.
+        templates: at least one.
+        version: anything that changes when the source's rows change.
+        answer: field with the reference answer.
+
+    Raises:
+        DataError: there is no such entry, a template is wrong, or the name is taken.
+    """
+    name = f"{entry}_{suffix}"
+    check_templates(name, templates, fields)
+    card = cards.add_variant(entry, name)
+    _register_templates(name, source, fields, templates, version, card.options, answer)

@@ -62,6 +62,12 @@ class Draws:
         """
         self._prefix = "\x1f".join((str(key.seed), task, example_id, str(key.number)))
 
+    def within(self, what: str) -> "Draws":
+        """Returns choices of their own, for a part of the example."""
+        part = Draws.__new__(Draws)
+        part._prefix = f"{self._prefix}\x1e{what}"
+        return part
+
     def integer(self, what: str, n: int) -> int:
         """Returns an integer in [0, n), uniform over 2**64 hash values."""
         if n < 1:

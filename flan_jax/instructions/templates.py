@@ -7,13 +7,15 @@ braces. The field `options_` stands for the OPTIONS block (see `options`).
 
 import dataclasses
 import functools
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions import options as options_lib
+from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 
 OPTIONS_FIELD = "options_"
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 @functools.lru_cache(maxsize=65536)
@@ -92,17 +94,26 @@ class Template:
         """Whether the prompt ends in, or contains, the OPTIONS block."""
         return OPTIONS_FIELD in pattern_fields(self.inputs)
 
-    def render(self, fields: Mapping[str, str], options: Sequence[str] = ()) -> tuple[str, str]:
+    def render(
+        self,
+        fields: Mapping[str, str],
+        options: Sequence[str] = (),
+        form: OptionsForm = DEFAULT_FORM,
+    ) -> tuple[str, str]:
         """Returns (prompt, target).
 
         Args:
             fields: text of each field.
             options: the answers to choose from, in the order to show; needed where the template
                 has an OPTIONS block.
+            form: form of the OPTIONS block.
         """
         if self.has_options:
-            fields = {**fields, OPTIONS_FIELD: options_lib.format_options(options)}
-        return substitute(self.inputs, fields), substitute(self.targets, fields)
+            fields = {**fields, OPTIONS_FIELD: form.block(options)}
+        inputs = substitute(self.inputs, fields)
+        if self.has_options and not fields[OPTIONS_FIELD]:  # leaves blank lines where it stood
+            inputs = _BLANK_LINES.sub("\n\n", inputs).strip("\n")
+        return inputs, substitute(self.targets, fields)
 
 
 def check_templates(task: str, templates: Sequence[Template], fields: Iterable[str]) -> None:

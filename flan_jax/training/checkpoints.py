@@ -44,7 +44,7 @@ NEWEST = "newest"
 BEST = "best"
 _REMOVED = "removed-"
 # Macros that name places of the machine a run was made on.
-_LOCAL_MACROS = ("MODEL_DIR", "PREPARED_DIR", "INITIAL_CHECKPOINT_PATH")
+_LOCAL_MACROS = ("MODEL_DIR", "PREPARED_DIR", "INITIAL_CHECKPOINT_PATH", "TFDS_DATA_DIR")
 log = logging.getLogger(__name__)
 
 

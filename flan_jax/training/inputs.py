@@ -70,6 +70,7 @@ def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: Prepare
         "model": json.loads(json.dumps(model.describe())),
         "vocabulary": VOCABULARY.fingerprint,
         "tasks": mixture.recipes,
+        "left_out": list(mixture.left_out),
         "rates": {table.name: mixture.rates[table.name] for table in plan.tables},
         "plan": {
             "format": plan_lib.FORMAT,

@@ -2,9 +2,11 @@
 
 Every task is registered with SeqIO as `minilab_<name>` (prompts in ten wordings),
 `minilab_<name>_input` (the input alone, no instruction) and, where it is trained on,
+`minilab_<name>_defined` (its definitions as instructions, for training only) and
 `minilab_<name>_new_wordings` (prompts in wordings that are never trained on). Mixtures are
-`minilab_train`, its first n tasks `minilab_train_<n>tasks`, and what is held out:
-`minilab_heldout_clusters`, `minilab_heldout_tasks`, `minilab_compositions` and
+`minilab_train` (each task in wordings and in definitions), its first n tasks
+`minilab_train_<n>tasks`, and what is held out: `minilab_heldout_clusters`,
+`minilab_heldout_tasks`, `minilab_compositions` and
 `minilab_new_wordings`. `minilab_specialist` is what is related to the held-out compositions among
 `minilab_train`, and `minilab_evaluation` is everything that is evaluated on. All but the new
 wordings also exist as `..._input`. The same names with `minilab_demo_` or `minilab_tiny_` instead
@@ -25,6 +27,7 @@ from collections.abc import Iterable
 import seqio
 
 from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions.pipelines import Kind
 from flan_jax.instructions.templates import Template
 from tasks.minilab import lab, structure, text
 from tasks.minilab.nearest import NearestWording
@@ -40,16 +43,27 @@ def _register_task(task: lab.MiniTask) -> None:
     if task.new_wordings:
         variants["new_wordings"] = task.new_wordings
     cards.remove_card(task.entry)  # of an earlier import of this module
+    rows = functools.partial(lab.Instances, task)
+    kinds: dict[str, Kind] = dict.fromkeys(fields, "string")
+    version = lab.content_version(task)
     registration.register_templated_task(
         task.card(__name__),
-        source=registration.rows_source(
-            functools.partial(lab.Instances, task), dict.fromkeys(fields, "string"), lab.COUNTS
-        ),
+        source=registration.rows_source(rows, kinds, lab.COUNTS),
         fields=fields,
         templates=task.templates,
-        version=lab.content_version(task),
+        version=version,
         variants=variants,
     )
+    if task.new_wordings:
+        training = {"train": lab.COUNTS["train"]}
+        registration.register_variant(
+            task.entry,
+            "defined",
+            source=registration.rows_source(rows, kinds, training),
+            fields=fields,
+            templates=lab.definition_templates(task),
+            version=version,
+        )
 
 
 def _mixtures() -> dict[str, tuple[str, ...]]:
@@ -60,19 +74,25 @@ def _mixtures() -> dict[str, tuple[str, ...]]:
         for suffix in ("", "_input"):
             members[name + suffix] = tuple(f"minilab_{task}{suffix}" for task in tasks)
 
+    def add_training(name: str, tasks: Iterable[str]) -> None:
+        tasks = tuple(tasks)
+        add(name, tasks)
+        members[name] += tuple(f"minilab_{task}_defined" for task in tasks)
+
     for prefix, train, structures in structure.SIZES:
         worded = {name: tasks for name, tasks in structures.items() if name != "new_wordings"}
-        for name, tasks in {"train": train, **worded}.items():
+        add_training(f"{prefix}_train", train)
+        for name, tasks in worded.items():
             add(f"{prefix}_{name}", tasks)
         new = tuple(f"minilab_{task}_new_wordings" for task in structures["new_wordings"])
         members[f"{prefix}_new_wordings"] = new
         related = structure.related(structures[structure.SPECIALIST_TARGET], train)
-        add(f"{prefix}_specialist", related)
+        add_training(f"{prefix}_specialist", related)
         everything = [*train, *itertools.chain(*worded.values())]
         add(f"{prefix}_evaluation", everything)
         members[f"{prefix}_evaluation"] += new
     for number in structure.NUMBERS_OF_TASKS:
-        add(f"minilab_train_{number}tasks", structure.TRAIN[:number])
+        add_training(f"minilab_train_{number}tasks", structure.TRAIN[:number])
     return members
 
 

@@ -274,6 +274,22 @@ class Instances(Rows):
         super().__init__(lambda index: instance(task, split, index, seed), count)
 
 
+def definition_templates(task: MiniTask) -> tuple[Template, ...]:
+    """Returns prompts made of the card: a definition before or after the input, some with more."""
+    options = "\n{options_}" if task.labels else ""
+    before = "{said}\n\n" + task.layout + options
+    after = task.layout + "\n\n{said}" + options
+    said = [
+        *task.definitions,
+        f"{task.definitions[0]} {task.emphasis}",
+        f"{task.definitions[1]} {task.avoid}",
+    ]
+    return tuple(
+        Template((before, after)[i % 2].replace("{said}", text), "{answer}")
+        for i, text in enumerate(said)
+    )
+
+
 def content_version(task: MiniTask, rows: int = 3) -> str:
     """Returns a hash over the first rows of every split.
 

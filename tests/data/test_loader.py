@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.data import loader
-from flan_jax.data.loader import BatchSource, Layout, encoder_decoder_rows, shift_right, trim
+from flan_jax.data.loader import (
+    BatchSource,
+    Layout,
+    decoder_rows,
+    encoder_decoder_rows,
+    shift_right,
+    trim,
+)
 from flan_jax.data.plan import Plan, PlanConfig, TaskTable
 from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, write_unit
 from flan_jax.errors import DataError
@@ -115,6 +122,38 @@ def test_an_example_without_targets_takes_no_place_among_them():
     batch = encoder_decoder_rows(rows, 3, 3, LAYOUT, packed=True)
     assert batch["decoder_segment_ids"].tolist() == [[2, 2, 0]]
     assert batch["decoder_input_tokens"].tolist() == [[0, 7, 0]]
+
+
+def test_a_decoder_reads_prompt_and_answer_in_one_sequence():
+    rows = [[make_example([11, 12, EOS], [21, EOS]), make_example([13, EOS], [22, 23, EOS])]]
+    batch = decoder_rows(rows, 7, 5, LAYOUT, packed=True)
+    assert all(array.dtype == np.int32 and array.shape == (1, 12) for array in batch.values())
+    assert {name: array[0].tolist() for name, array in batch.items()} == {
+        "decoder_target_tokens": [11, 12, EOS, 21, EOS, 13, EOS, 22, 23, EOS, 0, 0],
+        "decoder_input_tokens": [0, 11, 12, EOS, 21, 0, 13, EOS, 22, 23, 0, 0],
+        "decoder_loss_weights": [0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0],
+        "decoder_causal_attention": [1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0],
+        "decoder_segment_ids": [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0],
+        "decoder_positions": [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 0],
+    }
+    assert loader.count_tokens(batch) == 10
+    alone = decoder_rows([rows[0][:1]], 2, 2, LAYOUT, packed=False)
+    assert alone["decoder_target_tokens"].tolist() == [[11, EOS, 21, EOS]]  # each is cut alone
+    assert "decoder_segment_ids" not in alone and loader.count_tokens(alone) == 4
+
+
+def test_a_decoder_row_is_what_seqio_makes_of_the_same_example():
+    import seqio
+    import tensorflow as tf
+
+    example = make_example([11, 12, EOS], [21, EOS])
+    dataset = tf.data.Dataset.from_tensors({"inputs": example.inputs, "targets": example.targets})
+    converter = seqio.PrefixLMFeatureConverter(pack=False)
+    expected = next(converter(dataset, {"inputs": 6, "targets": 4}).as_numpy_iterator())
+    batch = decoder_rows([[example]], 6, 4, LAYOUT, packed=False)
+    for name, values in batch.items():  # SeqIO shifts into the padding, where nothing counts
+        assert values[0, :5].tolist() == expected[name][:5].tolist(), name
+    assert not batch["decoder_loss_weights"][0, 5:].any()
 
 
 # Batches
@@ -246,6 +285,33 @@ def test_any_layout_holds_every_example(units, inputs_length, targets_length, ba
     config = dataclasses.replace(CONFIG, **changes)
     expected = [*trimmed_examples(units, 0, config), *trimmed_examples(units, 1, config)]
     assert sorted(found[: len(expected)]) == sorted(expected)
+
+
+@settings(max_examples=10, deadline=None)
+@given(inputs_length=st.integers(1, 40), targets_length=st.integers(1, 20), packs=st.booleans())
+def test_decoder_rows_hold_every_example(units, inputs_length, targets_length, packs):
+    changes = {
+        "inputs_length": inputs_length, "targets_length": targets_length,
+        "batch_size": 3, "window": 30, "layout": "decoder", "packing": packs,
+    }  # fmt: skip
+    source = source_of(units, steps=1000, **changes)
+    rows = source._plan.rows_before(1)
+    found = []
+    for step in range(-(-rows // 3)):
+        batch = source[step].arrays
+        segments = batch.get("decoder_segment_ids", batch["decoder_target_tokens"] > 0)
+        for row in range(3):
+            for segment in range(1, segments[row].max() + 1):
+                here = segments[row] == segment
+                tokens = batch["decoder_target_tokens"][row][here]
+                answer = batch["decoder_loss_weights"][row][here] > 0
+                found.append((tuple(tokens[~answer].tolist()), tuple(tokens[answer].tolist())))
+    expected = trimmed_examples(units, 0, dataclasses.replace(CONFIG, **changes))
+    assert sorted(found[: len(expected)]) == sorted(expected)
+    stats = source._plan.stats(0)
+    tokens = sum(len(one) + len(two) for one, two in expected)
+    filled = (stats.inputs_fill + stats.targets_fill) * (inputs_length + targets_length)
+    assert tokens == pytest.approx(stats.rows * filled)
 
 
 def test_unpacked_batches(units):

@@ -1,0 +1,207 @@
+"""Rank classification: the option that a model finds most likely, given the prompt.
+
+The score of an option is the sum of the log-likelihoods of its tokens, EOS included and not
+divided by their number, as FLAN and T0 rank (Wei et al. 2022, section 2.4; Sanh et al. 2022,
+section 5.2). All options of an example share one encoding of its prompt.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flan_jax.data.loader import shift_right, trim
+from flan_jax.data.records import Example
+from flan_jax.evaluation import metrics
+from flan_jax.evaluation.generation import Partial, Prediction, bucket_length
+from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.models.families import Model, Params
+
+Record = tuple[str, Example]
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_score(model: Model) -> Callable[..., jax.Array]:
+    """Kept between scorers, as `generation._compiled_decode` is."""
+
+    def score(
+        params: Params,
+        inputs_ExS: jax.Array,
+        prompt_B: jax.Array,
+        decoder_inputs_BxT: jax.Array,
+        targets_BxT: jax.Array,
+        counted_BxT: jax.Array,
+    ) -> jax.Array:
+        module = model.bind(params)
+        encoded_BxSxD = module.encode(inputs_ExS)[prompt_B]
+        batch = {
+            "encoder_input_tokens": inputs_ExS[prompt_B],
+            "decoder_input_tokens": decoder_inputs_BxT,
+            "decoder_target_tokens": targets_BxT,
+        }
+        log_probs_BxTxV = jax.nn.log_softmax(module.decode(encoded_BxSxD, batch), axis=-1)
+        chosen_BxT = jnp.take_along_axis(log_probs_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
+        return jnp.sum(chosen_BxT * counted_BxT, axis=-1)
+
+    return jax.jit(score)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """Scores options with one model, compiled once for each pair of buckets of lengths.
+
+    Attributes:
+        model: the model.
+        params: its parameters.
+        inputs_length: tokens that a prompt is cut to.
+        targets_length: tokens that an option is cut to, EOS included.
+        batch_size: options scored together.
+        devices: number of devices that rows are spread over.
+        sharding: how they are; None for one device.
+    """
+
+    model: Model
+    params: Params
+    inputs_length: int
+    targets_length: int
+    batch_size: int
+    devices: int = 1
+    sharding: Any = None
+
+    @property
+    def prompts(self) -> int:
+        """Prompts encoded together: an example has two options or more."""
+        half = -(-self.batch_size // 2)
+        return -(-half // self.devices) * self.devices
+
+    def batches(self, records: Sequence[Record]) -> Iterator[list[Record]]:
+        """Yields records that are scored together: whole examples where they fit, longest first."""
+        by_example: dict[tuple[str, str], list[Record]] = collections.defaultdict(list)
+        for task, record in records:
+            by_example[task, example_id(record)].append((task, record))
+        groups = sorted(by_example.values(), key=lambda group: -len(group[0][1].inputs))
+        batch: list[Record] = []
+        examples = 0
+        for group in groups:
+            while group:
+                if examples == self.prompts or len(batch) == self.batch_size:
+                    yield batch
+                    batch, examples = [], 0
+                room = self.batch_size - len(batch)
+                batch, group = [*batch, *group[:room]], group[room:]
+                examples += 1
+        if batch:
+            yield batch
+
+    def score(self, records: Sequence[Record]) -> list[float]:
+        """Returns the log-likelihood, in nats, of each of the records of one batch."""
+        eos, pad = VOCABULARY.eos_id, VOCABULARY.pad_id
+        rows: dict[tuple[str, str], int] = {}
+        prompts: list[np.ndarray] = []
+        prompt_B: np.ndarray = np.zeros(self.batch_size, np.int32)
+        for index, (task, record) in enumerate(records):
+            key = task, example_id(record)
+            if key not in rows:
+                rows[key] = len(prompts)
+                prompts.append(trim(record.inputs, self.inputs_length, eos))
+            prompt_B[index] = rows[key]
+        options = [trim(record.targets, self.targets_length, eos) for _, record in records]
+        inputs_ExS = _padded(prompts, self.prompts, self.inputs_length, pad)
+        targets_BxT = _padded(options, self.batch_size, self.targets_length, pad)
+        shifted = [shift_right(option, pad) for option in options]
+        decoder_inputs_BxT = np.full_like(targets_BxT, pad)
+        counted_BxT = np.zeros(targets_BxT.shape, np.float32)
+        for row, tokens in enumerate(shifted):
+            decoder_inputs_BxT[row, : len(tokens)] = tokens
+            counted_BxT[row, : len(tokens)] = 1.0
+        arrays = (inputs_ExS, prompt_B, decoder_inputs_BxT, targets_BxT, counted_BxT)
+        placed = jax.device_put(arrays, self.sharding)
+        scores = np.asarray(_compiled_score(self.model)(self.params, *placed))
+        return [float(score) for score in scores[: len(records)]]
+
+
+def _padded(rows: Sequence[np.ndarray], count: int, most: int, pad_id: int) -> np.ndarray:
+    length = bucket_length(max(map(len, rows)), most)
+    padded: np.ndarray = np.full((count, length), pad_id, np.int32)
+    for row, tokens in enumerate(rows):
+        padded[row, : len(tokens)] = tokens
+    return padded
+
+
+def example_id(record: Example) -> str:
+    """Returns the id of the example that a ranked option belongs to."""
+    assert record.ranked is not None
+    return record.ranked[0]
+
+
+def rank(
+    scorer: Scorer,
+    records: Sequence[Record],
+    scores: Partial,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Prediction]:
+    """Ranks the options of examples.
+
+    Args:
+        scorer: the model.
+        records: options, each with its task.
+        scores: those of an earlier attempt; gets the new ones.
+        progress: called with the number of options that were scored at a time.
+
+    Returns:
+        One prediction an example, in the order of the records.
+    """
+    todo = [(task, record) for task, record in records if (task, record.id) not in scores]
+    progress(len(records) - len(todo))
+    for batch in scorer.batches(todo):
+        keys = [(task, record.id) for task, record in batch]
+        scores.add(dict(zip(keys, scorer.score(batch), strict=True)))
+        progress(len(batch))
+    examples: dict[tuple[str, str], list[Example]] = collections.defaultdict(list)
+    for task, record in records:
+        examples[task, example_id(record)].append(record)
+    return [
+        _prediction(task, sorted(options, key=_index), scores)
+        for (task, _), options in examples.items()
+    ]
+
+
+def _index(record: Example) -> int:
+    assert record.ranked is not None
+    return record.ranked[1]
+
+
+def _prediction(task: str, options: Sequence[Example], scores: Partial) -> Prediction:
+    values = [scores[task, option.id] for option in options]
+    first = options[0]
+    targets = [option.ranked for option in options if option.ranked is not None]
+    best, _ = metrics.rank_choices(targets, values)[example_id(first)]
+    by_index = {_index(option): option for option in options}
+    return Prediction(
+        task=task,
+        id=example_id(first),
+        template=first.template,
+        options=tuple(option.target for option in options),
+        prompt=first.prompt,
+        prediction=by_index[best].target,
+        targets=first.references,
+        form=first.form,
+        scores=tuple(values),
+    )
+
+
+def score_targets(
+    predictions: Sequence[Prediction],
+) -> tuple[list[tuple[str, int, bool]], list[float]]:
+    """Returns what a SeqIO score metric takes: targets and scores, one of each an option."""
+    targets = [
+        (prediction.id, index, option in prediction.targets)
+        for prediction in predictions
+        for index, option in enumerate(prediction.options)
+    ]
+    return targets, [score for prediction in predictions for score in prediction.scores]

@@ -1,0 +1,215 @@
+"""Datasets of TFDS as sources of tasks: ids, splits, and what to do where one cannot be had.
+
+SeqIO's own source is what reads (so its data-directory overrides, T5X and plain SeqIO work as
+ever); here an example also gets the id that TFDS gives it, and the reasons why a dataset is not
+there are told in words before anything is read.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import seqio
+import tensorflow as tf
+from etils import epath
+
+from flan_jax import settings
+from flan_jax.errors import DataError
+from flan_jax.files import replace_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Unavailable:
+    """A dataset that cannot be had.
+
+    Attributes:
+        source: its TFDS name.
+        why: what is wrong, and what to do about it.
+        tasks: tasks that need it.
+    """
+
+    source: str
+    why: str
+    tasks: tuple[str, ...] = ()
+
+
+_CAPPED = re.compile(r"(\w+)\[:(\d+)\]")
+
+
+class _Loader(seqio.utils.LazyTfdsLoader):
+    """Asks TFDS for example ids, and for at most so many rows: `train[:30000]` may have fewer."""
+
+    def _map_split(self, split: str) -> str | None:
+        slice_ = super()._map_split(split)
+        capped = _CAPPED.fullmatch(slice_ or "")
+        known = self.builder.info.splits if capped else {}
+        # TFDS refuses a slice that is longer than its split.
+        if capped and capped[1] in known and known[capped[1]].num_examples < int(capped[2]):
+            return capped[1]
+        return slice_
+
+    @property
+    def read_config(self) -> Any:
+        config = super().read_config
+        config.add_tfds_id = True
+        return config
+
+
+class TfdsSource(seqio.TfdsDataSource):
+    """Rows of one TFDS dataset, as `{"id", "split", "row": features}`."""
+
+    def __init__(self, tfds_name: str, splits: Mapping[str, str]):
+        """Args:
+        tfds_name: `builder[/config]:version`.
+        splits: TFDS split or slice by the name of our split.
+        """
+        super().__init__(tfds_name, splits=dict(splits))
+        self._slices = dict(splits)
+        self._tfds_dataset = _Loader(tfds_name, split_map=dict(splits))
+
+    @property
+    def tfds_name(self) -> str:
+        """`builder[/config]:version`."""
+        return str(self.tfds_dataset.name)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the data is on this machine, so that nothing has to be downloaded."""
+        try:
+            return _is_there(self.tfds_dataset.builder)
+        except Exception:
+            return False
+
+    def get_dataset(self, split: str = "train", *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """Returns the rows of a split.
+
+        Raises:
+            DataError: the dataset cannot be had; says what to do.
+        """
+        if problem := self.problem(download=True):
+            raise DataError(f"{self.tfds_name}: {problem}")
+        dataset = super().get_dataset(split, *args, **kwargs)
+
+        def nest(row: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+            row = dict(row)
+            return {"id": row.pop("tfds_id"), "split": tf.constant(split), "row": row}
+
+        return dataset.map(nest, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def num_input_examples(self, split: str) -> int | None:
+        """Returns the number of rows of a split.
+
+        It is remembered beside prepared records, so that a machine that has those needs no data.
+        """
+        path = epath.Path(settings.cache_root()) / "sources" / f"{self.tfds_name}.json"
+        if self.is_there:
+            count = super().num_input_examples(split)
+            known = _read_counts(path)
+            if count is not None and known.get(self._slices[split]) != count:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_text(path, json.dumps(known | {self._slices[split]: count}, indent=1))
+            return count
+        count = _read_counts(path).get(self._slices[split])
+        if count is None:
+            raise DataError(
+                f"{self.tfds_name} is not on this machine, and neither is its number of rows"
+            )
+        return count
+
+    def problem(self, download: bool = False) -> str | None:
+        """Returns why this dataset cannot be had, or None.
+
+        Args:
+            download: try to download and prepare what is not there; where False, only what is
+                sure to fail is a problem.
+        """
+        try:
+            builder = self.tfds_dataset.builder
+        except Exception as error:
+            return f"TFDS has no such dataset: {_first_line(error)}"
+        if _is_there(builder):
+            return None
+        if problem := _manual_problem(builder):
+            return problem
+        if not download:
+            return None
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            how = (
+                "check the network; a dataset that was prepared elsewhere can be copied to "
+                f"{builder.data_dir} (TFDS_DATA_DIR names the folder above)"
+            )
+            return f"could not be downloaded and prepared: {_first_line(error)}; {how}"
+        return None
+
+
+def _read_counts(path: epath.Path) -> dict[str, int]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_there(builder: Any) -> bool:
+    # `mock_data` patches reading and leaves nothing on disk, so splits are asked, not files.
+    return bool(builder.info.splits) or builder.is_prepared()
+
+
+def _manual_problem(builder: Any) -> str | None:
+    """Why a dataset whose files people have to fetch themselves is not there yet.
+
+    Some builders carry such a notice for a part of their configurations; those are tried.
+    """
+    notice = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not notice or "Some of the" in notice:
+        return None
+    import tensorflow_datasets as tfds
+
+    folder = tfds.download.DownloadConfig().manual_dir or f"{_root(builder)}/downloads/manual"
+    if tf.io.gfile.exists(folder) and tf.io.gfile.listdir(folder):
+        return None
+    steps = " ".join(notice.split())
+    return f"has to be downloaded by hand into {folder}: {steps}"
+
+
+def _root(builder: Any) -> str:
+    return str(builder._data_dir_root)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def unavailable(
+    tasks: Iterable[seqio.Task],
+    download: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Unavailable]:
+    """Returns every dataset that tasks need and that cannot be had, each once.
+
+    Args:
+        tasks: tasks of any source; only those of TFDS can be unavailable.
+        download: see `TfdsSource.problem`.
+        report: called with what is about to be downloaded, a line at a time.
+    """
+    needing: dict[str, list[seqio.Task]] = {}
+    for task in tasks:
+        if isinstance(task.source, TfdsSource):
+            needing.setdefault(task.source.tfds_name, []).append(task)
+    found = []
+    for name, members in sorted(needing.items()):
+        source = members[0].source
+        if download and not source.is_there:
+            report(f"downloading and preparing {name}")
+        if problem := source.problem(download):
+            found.append(Unavailable(name, problem, tuple(task.name for task in members)))
+    return found
+
+
+def explain(missing: Iterable[Unavailable]) -> str:
+    """Returns one line a dataset: what is missing, for which tasks, and what to do."""
+    return "\n".join(f"  {m.source} ({', '.join(m.tasks)}): {m.why}" for m in missing)
