@@ -62,6 +62,10 @@ def write(
 def forget() -> None:
     """Drops what SeqIO and few-shot pools remember of datasets on disk."""
     seqio.utils.LazyTfdsLoader._MEMOIZED_BUILDERS.clear()
+    for name in seqio.TaskRegistry.names():
+        source = seqio.TaskRegistry.get(name).source
+        if isinstance(source, seqio.TfdsDataSource):
+            source.tfds_dataset._data_dir_override = None
     fewshot.Exemplars.forget()
 
 
