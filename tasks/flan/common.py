@@ -7,7 +7,9 @@ from typing import Any
 from flan_jax.instructions.datasets import Dataset, Fields, Row
 from flan_jax.instructions.templates import Template
 
-__all__ = ["Dataset", "Fields", "Row", "Template", "classes", "splits", "texts"]
+__all__ = [
+    "Dataset", "Fields", "Row", "Template", "choose", "classes", "splits", "texts", "tidy",
+]  # fmt: skip
 
 # Six clusters of ours are the paper's "misc" (figure 3); all others have its names.
 MISC = (
@@ -22,10 +24,6 @@ FAMILIES = {
     "mnli": ("mnli_matched", "mnli_mismatched"),
     "fix_punctuation": ("true_case", "fix_punct", "word_segment"),
 }
-
-# At most so many training examples of a dataset, and so many to choose templates on (Wei et al.
-# 2022, section 2.4).
-MOST_TRAIN, DEV = 30_000, 200
 
 
 def family(name: str) -> str:
@@ -68,3 +66,20 @@ def classes(
         return {**texts(row, **names), "answer": options[index]} if index >= 0 else None
 
     return read
+
+
+def tidy(text: str) -> str:
+    """Returns text with its white space folded."""
+    return " ".join(text.split())
+
+
+def choose(options: Sequence[str], index: int) -> dict[str, Any] | None:
+    """Returns options and answer of an example with options of its own.
+
+    None where there is no label, or where options are empty or alike.
+    """
+    if not 0 <= index < len(options) or not all(options):
+        return None
+    if len(options) < 2 or len({option.lower() for option in options}) != len(options):
+        return None
+    return {"options": list(options), "answer": options[index]}

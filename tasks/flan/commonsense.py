@@ -4,23 +4,9 @@ import re
 from typing import Any
 
 from flan_jax.evaluation import metrics
-from tasks.flan.common import Dataset, Row, Template, splits
+from tasks.flan.common import Dataset, Row, Template, choose, splits, tidy
 
 CLUSTER = "commonsense"
-
-
-def _tidy(text: str) -> str:
-    """Returns text with its white space folded."""
-    return " ".join(text.split())
-
-
-def _choose(options: list[str], index: int) -> dict[str, Any] | None:
-    """Returns options and answer; None without a label or where options are empty or alike."""
-    if not 0 <= index < len(options) or not all(options):
-        return None
-    if len(options) < 2 or len({option.lower() for option in options}) != len(options):
-        return None
-    return {"options": options, "answer": options[index]}
 
 
 # By COPA's `question`: how to ask for it, what it is, and the word that links the sentences.
@@ -31,8 +17,8 @@ _COPA_WORDS = {
 
 
 def _read_copa(row: Row) -> dict[str, Any] | None:
-    chosen = _choose([_tidy(row["choice1"]), _tidy(row["choice2"])], int(row["label"]))
-    premise, relation = _tidy(row["premise"]), str(row["question"])
+    chosen = choose([tidy(row["choice1"]), tidy(row["choice2"])], int(row["label"]))
+    premise, relation = tidy(row["premise"]), str(row["question"])
     if chosen is None or not premise:
         return None
     question, asked, link = _COPA_WORDS[relation]
@@ -95,17 +81,17 @@ _HELLASWAG_MARKER = re.compile(r"\[ ?(?:header|title|step|substeps?) ?\]")
 
 def _without_markers(text: str) -> str:
     """Returns text without WikiHow's markers; a heading gets the full stop it lacks."""
-    parts = [_tidy(part) for part in _HELLASWAG_MARKER.split(text)]
+    parts = [tidy(part) for part in _HELLASWAG_MARKER.split(text)]
     parts = [part for part in parts if part]
     closed = [p if re.search(r"[.!?:;,\"')]$", p) else f"{p}." for p in parts[:-1]]
     return " ".join(closed + parts[-1:])
 
 
 def _read_hellaswag(row: Row) -> dict[str, Any] | None:
-    chosen = _choose([_without_markers(ending) for ending in row["endings"]], int(row["label"]))
+    chosen = choose([_without_markers(ending) for ending in row["endings"]], int(row["label"]))
     # Where the first clip of a video is described, the text before it is a lone full stop.
     context = _without_markers(row["context"]).removeprefix(".").lstrip()
-    activity = _tidy(row["activity_label"])
+    activity = tidy(row["activity_label"])
     if chosen is None or not context or not activity:
         return None
     return {"context": context, "activity": activity, **chosen}
@@ -161,8 +147,8 @@ _HELLASWAG_TEMPLATES = (
 
 def _read_story_cloze(row: Row) -> dict[str, Any] | None:
     index = int(row["label"]) - 1
-    chosen = _choose([_tidy(ending) for ending in row["endings"]], index)
-    context = _tidy(row["context"])
+    chosen = choose([tidy(ending) for ending in row["endings"]], index)
+    context = tidy(row["context"])
     if chosen is None or not context:
         return None
     wrong = next(option for option in chosen["options"] if option != chosen["answer"])
@@ -216,8 +202,8 @@ _STORY_CLOZE_TEMPLATES = (
 
 
 def _read_piqa(row: Row) -> dict[str, Any] | None:
-    chosen = _choose([_tidy(row["sol1"]), _tidy(row["sol2"])], int(row["label"]))
-    goal = _tidy(row["goal"])
+    chosen = choose([tidy(row["sol1"]), tidy(row["sol2"])], int(row["label"]))
+    goal = tidy(row["goal"])
     return {"goal": goal, **chosen} if chosen and goal else None
 
 

@@ -1,11 +1,10 @@
 """Coreference resolution: whom or what does a pronoun stand for?"""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from flan_jax.evaluation import metrics
-from tasks.flan.common import Dataset, Row, Template, splits
+from tasks.flan.common import Dataset, Row, Template, choose, splits, tidy
 
 CLUSTER = "coreference"
 
@@ -22,11 +21,6 @@ _OWNED = re.compile(
     r"so|that|the|to|when|where|while|with|without)\b)\w"
 )
 _CONTRACTIONS = {"'re": " are", "'ve": " have", "'ll": " will", "'m": " am"}
-
-
-def _tidy(text: str) -> str:
-    """Returns text with its white space folded."""
-    return " ".join(text.split())
 
 
 def _found(text: str, word: str) -> list[re.Match[str]]:
@@ -75,25 +69,16 @@ def _put(candidate: str, before: str, pronoun: str, after: str) -> str:
     return candidate + after
 
 
-def _choose(options: Sequence[str], index: int) -> dict[str, Any] | None:
-    """Returns options and answer; None without a label or where options are empty or alike."""
-    if not 0 <= index < len(options) or not all(options):
-        return None
-    if len(options) < 2 or len({option.lower() for option in options}) != len(options):
-        return None
-    return {"options": list(options), "answer": options[index]}
-
-
 def _opening(before: str) -> str:
     """Returns the text before a gap, with dots."""
     return f"{before.strip()} ...".strip()
 
 
 def _read_dpr(row: Row) -> dict[str, Any] | None:
-    sentence, pronoun = _tidy(row["sentence"]), _tidy(row["pronoun"])
+    sentence, pronoun = tidy(row["sentence"]), tidy(row["pronoun"])
     found = _found(sentence, pronoun)
-    candidates = [_cased(_tidy(name), "in") for name in row["candidates"]]
-    chosen = _choose(candidates, int(row["label"]))
+    candidates = [_cased(tidy(name), "in") for name in row["candidates"]]
+    chosen = choose(candidates, int(row["label"]))
     if not pronoun or not found or chosen is None:
         return None
     start, end = found[0].span()
@@ -162,14 +147,14 @@ _DPR_TEMPLATES = (
 
 
 def _read_winogrande(row: Row) -> dict[str, Any] | None:
-    sentence = _tidy(row["sentence"])
+    sentence = tidy(row["sentence"])
     before, gap, after = sentence.partition("_")
     if not gap or "_" in after:
         return None
-    candidates = [_tidy(row["option1"]), _tidy(row["option2"])]
+    candidates = [tidy(row["option1"]), tidy(row["option2"])]
     endings = [_cased(name, before) + after for name in candidates if name]
     index = int(row["label"])
-    chosen = _choose(endings, index)
+    chosen = choose(endings, index)
     if chosen is None:
         return None
     return {
@@ -240,10 +225,10 @@ _WSC_OPTIONS = ("no", "yes")  # TFDS: 0 is False
 
 def _read_wsc(row: Row) -> dict[str, Any] | None:
     index = int(row["label"])
-    pronoun, raw = _tidy(row["span2_text"]), _tidy(row["text"])
+    pronoun, raw = tidy(row["span2_text"]), tidy(row["text"])
     # The index counts words between spaces; in one row it is off by one.
     words = [raw[: match.start()].count(" ") for match in _found(raw, pronoun)]
-    candidate = _cased(_tidy(row["span1_text"]), "in")
+    candidate = _cased(tidy(row["span1_text"]), "in")
     if index < 0 or not pronoun or not candidate or not words:
         return None
     distances = [abs(word - int(row["span2_index"])) for word in words]
@@ -314,10 +299,10 @@ def _read_wsc273(row: Row) -> dict[str, Any] | None:
     text = str(row["text"])  # not stripped: the places count from its first character
     start, end = int(row["pronoun_start"]), int(row["pronoun_end"])
     before, pronoun, after = text[:start], text[start:end], text[end:].rstrip()
-    if not pronoun.strip() or pronoun.strip() != _tidy(row["pronoun_text"]):
+    if not pronoun.strip() or pronoun.strip() != tidy(row["pronoun_text"]):
         return None
-    names = [_tidy(row["option1_normalized"]), _tidy(row["option2_normalized"])]
-    chosen = _choose([_put(n, before, pronoun, after) for n in names if n], int(row["label"]))
+    names = [tidy(row["option1_normalized"]), tidy(row["option2_normalized"])]
+    chosen = choose([_put(n, before, pronoun, after) for n in names if n], int(row["label"]))
     if chosen is None:
         return None
     return {

@@ -1,9 +1,7 @@
 """Linguistic acceptability: is a sentence one that native speakers accept?"""
 
-from typing import Any
-
 from flan_jax.evaluation import metrics
-from tasks.flan.common import Dataset, Row, Template, classes, splits
+from tasks.flan.common import Dataset, Fields, Row, Template, classes, splits
 
 CLUSTER = "linguistic_acceptability"
 
@@ -61,7 +59,7 @@ _COLA_TEMPLATES = (
 _cola_texts = classes(_COLA_OPTIONS, sentence="sentence")
 
 
-def _read_cola(row: Row) -> dict[str, Any] | None:
+def _read_cola(row: Row) -> Fields | None:
     fields = _cola_texts(row)
     return fields if fields and fields["sentence"] else None
 

@@ -18,6 +18,7 @@ from flan_jax.cli import run
 from flan_jax.data.prepare import Renderings, prepare, task_examples, unit_specs
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import cards, datasets, fewshot, mixtures, registration
+from flan_jax.instructions import samples as sample_lib
 from flan_jax.instructions.rendering import Draws, RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
 from tasks import flan
@@ -216,8 +217,8 @@ def writer(root: pathlib.Path):
             if dataset.tfds not in written:
                 slices = [text for d in same for text in d.splits.values()]
                 rows = rows_of_builder(name)
-                counts = tfds_rows.needed_counts(slices, 2 * len(rows))
-                tfds_rows.write(dataset.tfds, rows, counts, str(root))
+                counts = sample_lib.needed_counts(slices, 2 * len(rows))
+                sample_lib.write_tfds(dataset.tfds, rows, counts, str(root))
                 written.add(dataset.tfds)
         tfds_rows.forget()
         return root
