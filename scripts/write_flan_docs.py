@@ -28,10 +28,7 @@ def entries() -> str:
     lines = ["| entry | cluster | paper's | TFDS | answers | turned | licence |"]
     lines.append("|" + "---|" * 7)
     for dataset in flan.DATASETS:
-        if dataset.own_options:
-            answers = "own options"
-        else:
-            answers = ", ".join(dataset.options) or "text"
+        answers = "own options" if dataset.own_options else ", ".join(dataset.options) or "text"
         paper = dataset.attributes["paper_cluster"]
         turned = sum(template.reversed for template in dataset.templates)
         cells = [
@@ -143,11 +140,12 @@ PARTS: dict[str, Callable[[], str]] = {
 def filled(text: str) -> str:
     """Returns the page with its generated parts anew."""
     for name, make in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- end {name} -->", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"docs/flan.md has no part {name!r}")
         start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
-        text = pattern.sub(lambda _, new=f"{start}{make()}\n{end}": new, text)
+        before, after = pattern.split(text)
+        text = f"{before}{start}{make()}\n{end}{after}"
     return text
 
 
