@@ -1,5 +1,6 @@
 """T5X runs our experiments: the composed file is complete, and two steps train for real."""
 
+import json
 import math
 import os
 import re
@@ -109,6 +110,36 @@ def test_launch_trains_and_evaluates(experiment, tmp_path, monkeypatch, capfd):
         text = config.compose(experiment, "t5x", "eval", [*chosen, *decoding])
         assert engine.launch(text, "eval") == 0
         assert list((out / "inference_eval").glob("*-metrics.jsonl"))
+    capfd.readouterr()
+
+
+@pytest.mark.t5x
+@pytest.mark.slow
+@needs_t5x
+def test_flan_trains_and_is_ranked(tmp_path, monkeypatch, capfd):
+    """T5X feeds the score metric of rank classification."""
+    tfds = tmp_path / "tfds"
+    write = [sys.executable, "scripts/write_flan_samples.py", str(tfds), "rte"]
+    subprocess.run(write, cwd=ROOT, check=True, timeout=300)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds))
+    model_dir, out = tmp_path / "run", tmp_path / "out"
+    shared = ["MODEL=t5_1_1/tiny", "COMPUTE_DTYPE=float32", f"MODEL_DIR={model_dir}"]
+    steps = [*shared, "TRAIN_STEPS=1", "CHECKPOINT_PERIOD=1", "BATCH_SIZE=2"]
+    experiment = "gin_configs/experiments/flan_tiny.gin"
+    assert engine.launch(config.compose(experiment, "t5x", "train", steps), "train") == 0
+    chosen = [
+        *shared,
+        f"CHECKPOINT_PATH='{model_dir}/checkpoint_1'",
+        f"EVAL_OUTPUT_DIR='{out}'",
+        "MIXTURE_OR_TASK_NAME=flan_rte_rank",
+        "EVAL_SPLIT=test",
+        "EVAL_EXAMPLES=8",
+        "EVAL_BATCH_SIZE=2",
+    ]
+    assert engine.launch(config.compose(experiment, "t5x", "eval", chosen), "eval") == 0
+    (metrics,) = (out / "inference_eval").glob("flan_rte_rank*-metrics.jsonl")
+    assert 0 <= json.loads(metrics.read_text().splitlines()[-1])["accuracy"] <= 100
     capfd.readouterr()
 
 
