@@ -234,7 +234,8 @@ def test_mixtures():
         return {task.name for task in mixtures.member_tasks(name)}
 
     train = members("minilab_train")
-    assert train == {f"minilab_{name}" for name in structure.TRAIN}
+    worded = {f"minilab_{name}" for name in structure.TRAIN}
+    assert train == worded | {f"{name}_defined" for name in worded}
     for structure_name, names in structure.STRUCTURES.items():
         suffix = "_new_wordings" if structure_name == "new_wordings" else ""
         for prefix, own in (
@@ -243,10 +244,10 @@ def test_mixtures():
             assert members(f"{prefix}_{structure_name}") == {f"minilab_{n}{suffix}" for n in own}
             assert not members(f"{prefix}_{structure_name}") & train
     nested = [members(f"minilab_train_{n}tasks") for n in structure.NUMBERS_OF_TASKS]
-    assert [len(names) for names in nested] == [8, 16, 32, len(structure.TRAIN)]
+    assert [len(names) for names in nested] == [16, 32, 64, 2 * len(structure.TRAIN)]
     assert all(small < large for small, large in zip(nested, nested[1:], strict=False))
     assert nested[-1] == train
-    assert {f"{n}_input" for n in train} == members("minilab_train_input")
+    assert {f"{n}_input" for n in worded} == members("minilab_train_input")
     assert members("minilab_demo_specialist") < members("minilab_demo_train")
     assert set(mixtures.task_rates("minilab_train").values()) == {float(lab.COUNTS["train"])}
 
@@ -295,6 +296,9 @@ def test_reading_through_seqio(mixture):
     """Rows arrive whole, evaluation prompts are never reversed, and lengths are small."""
     provider = seqio.get_mixture_or_task(mixture)
     for task in provider.tasks:
+        if task.name.endswith("_defined"):
+            assert set(task.splits) == {"train"}
+            continue
         templates = cards.get_card(task.name).templates
         turned = {f"t{i}" for i, one in enumerate(templates) if one["reversed"]}
         if task.name.endswith("_new_wordings"):
@@ -305,6 +309,20 @@ def test_reading_through_seqio(mixture):
             assert example["template"].decode() not in turned
             assert example["targets_pretokenized"] == example["references"].tolist()[0]
             assert len(example["inputs"]) <= 112 and len(example["targets"]) <= 24
+
+
+def test_definitions_are_trained_on_too():
+    for name in ("keep_ends", "has_animal"):
+        task = structure.TASKS[name]
+        dataset = seqio.get_mixture_or_task(f"minilab_{name}_defined").get_dataset(None, "train")
+        prompts = [x["inputs_pretokenized"].decode() for x in dataset.as_numpy_iterator()]
+        assert len(prompts) == lab.COUNTS["train"]
+        for text in (*task.definitions, task.emphasis, task.avoid):
+            assert sum(text in prompt for prompt in prompts) > 100
+        assert all(("OPTIONS:" in prompt) == bool(task.labels) for prompt in prompts)
+        said = {template.inputs for template in lab.definition_templates(task)}
+        assert len(said) == len(task.definitions) + 2
+        assert not said & {t.inputs for t in (*task.templates, *task.new_wordings)}
 
 
 def test_reversed_templates_are_trained_on():

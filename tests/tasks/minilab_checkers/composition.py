@@ -34,7 +34,11 @@ PAIRS = """
     swap_ends double, last_to_front numbers, keep_ends commas, drop_first double, sort commas,
     reverse and, drop_first numbers, swap_ends commas, last_to_front double, keep_ends and, sort
     repeat_first, sort last_word, drop_first reverse, drop_first repeat_first, drop_first
-    last_to_front, last_to_front reverse, swap_ends last_to_front
+    last_to_front, last_to_front reverse, swap_ends last_to_front, reverse numbers, sort
+    swap_ends, sort last_to_front, sort numbers, sort double, swap_ends and, last_to_front
+    keep_ends, last_to_front commas, drop_first and, keep_ends numbers, keep_ends double,
+    repeat_first sort, repeat_first last_to_front, repeat_first keep_ends, repeat_first commas,
+    repeat_first double
 """
 
 
