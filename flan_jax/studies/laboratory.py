@@ -96,9 +96,9 @@ def by_cluster(scored: Sequence[Scored], metric: str = METRIC) -> dict[str, dict
     return table
 
 
-def better(first: Sequence[Scored], second: Sequence[Scored]) -> list[Scored]:
+def better(first: Sequence[Scored], second: Sequence[Scored], metric: str = METRIC) -> list[Scored]:
     """Returns, structure by structure, the predictions with the higher mean score."""
-    means = [by_structure(scored) for scored in (first, second)]
+    means = [by_structure(scored, metric) for scored in (first, second)]
     return [
         s
         for name in STRUCTURES

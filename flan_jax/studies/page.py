@@ -19,6 +19,8 @@ class Arm:
         text: what it is, in a sentence.
         scored: its predictions.
         curves: by metric, (step, value) while it was trained; empty where it was not.
+        by_rouge: its predictions chosen by ROUGE-L, where it was asked in two ways and `scored` is
+            what was better by exact match; None where it was asked in one way.
     """
 
     name: str
@@ -26,11 +28,17 @@ class Arm:
     text: str
     scored: Sequence[Scored]
     curves: Mapping[str, charts.Points] = dataclasses.field(default_factory=dict)
+    by_rouge: Sequence[Scored] | None = None
 
     @functools.cached_property
     def means(self) -> dict[str, float]:
         """Mean score by structure."""
         return laboratory.by_structure(self.scored)
+
+    @functools.cached_property
+    def rouge_means(self) -> dict[str, float]:
+        """Mean ROUGE-L by structure."""
+        return laboratory.by_structure(self.by_rouge or self.scored, "rougeL")
 
 
 _TITLES = {

@@ -107,10 +107,12 @@ def run(
             return None
         say(f"asking {name}")
         scored = laboratory.score(lab, _ask(out, name, lab, model_dir))
+        by_rouge = None
         if mixture.endswith(INPUT):
-            alone = _ask(out, name, lab, model_dir, INPUT)
-            scored = laboratory.better(scored, laboratory.score(lab, alone))
-        arms[name] = Arm(name, *_texts(name, mixture), scored, _curves(model_dir))
+            alone = laboratory.score(lab, _ask(out, name, lab, model_dir, INPUT))
+            by_rouge = laboratory.better(scored, alone, "rougeL")
+            scored = laboratory.better(scored, alone)
+        arms[name] = Arm(name, *_texts(name, mixture), scored, _curves(model_dir), by_rouge)
     say("asking the base model")
     base = _ask(out, BASE, lab, values["INITIAL_CHECKPOINT_PATH"])
     arms[BASE] = Arm(BASE, *TEXTS[BASE], laboratory.score(lab, base))
@@ -199,7 +201,7 @@ def _metrics(arms: Sequence[Arm], values: Mapping[str, Any], seconds: float) -> 
     return {
         "arms": {arm.name: arm.means for arm in arms},
         "metric": laboratory.METRIC,
-        "rougeL": {arm.name: laboratory.by_structure(arm.scored, "rougeL") for arm in arms},
+        "rougeL": {arm.name: arm.rouge_means for arm in arms},
         "clusters": {arm.name: laboratory.by_cluster(arm.scored) for arm in arms},
         "examples": {name: sum(s.structure == name for s in arms[0].scored) for name in STRUCTURES},
         "laboratory": values["LAB"],

@@ -50,6 +50,9 @@ def test_the_better_of_two_is_chosen_by_structure():
     assert means == {
         name: 100.0 if name in ("seen", "heldout_tasks") else 0.0 for name in STRUCTURES
     }
+    by_rouge = laboratory.better(one, other, "rougeL")
+    arm = page.Arm("x", "X", "is x", one, by_rouge=by_rouge)
+    assert arm.rouge_means["heldout_tasks"] == 100 and arm.means["heldout_tasks"] == 0
 
 
 def test_samples_show_success_and_failure_of_different_tasks():
