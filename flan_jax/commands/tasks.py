@@ -81,8 +81,9 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([card.to_json() for card in found], indent=1, ensure_ascii=False))
         return 0
     table = Table(title=f"{len(found)} task entries", title_justify="left")
-    for column in ("name", "cluster", "kind", "instructions", "templates", "licence"):
+    for column in ("name", "cluster", "kind", "instructions", "templates"):
         table.add_column(column, overflow="fold")
+    table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=24)
     for card in found:
         counts = (str(len(card.instructions)), str(len(card.templates)))
         table.add_row(card.name, card.cluster, card.kind, *counts, card.licence)
