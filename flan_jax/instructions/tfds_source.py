@@ -6,8 +6,11 @@ there are told in words before anything is read.
 """
 
 import dataclasses
+import functools
 import json
+import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -35,6 +38,10 @@ class Unavailable:
     tasks: tuple[str, ...] = ()
 
 
+HOW = (
+    "a dataset that TFDS prepared elsewhere can be copied into its data directory, which "
+    "TFDS_DATA_DIR names"
+)
 _CAPPED = re.compile(r"(\w+)\[:(\d+)\]")
 
 
@@ -89,7 +96,7 @@ class TfdsSource(seqio.TfdsDataSource):
             DataError: the dataset cannot be had; says what to do.
         """
         if problem := self.problem(download=True):
-            raise DataError(f"{self.tfds_name}: {problem}")
+            raise DataError(f"{self.tfds_name}: {problem}; {HOW}")
         dataset = super().get_dataset(split, *args, **kwargs)
 
         def nest(row: Mapping[str, tf.Tensor]) -> dict[str, Any]:
@@ -135,15 +142,34 @@ class TfdsSource(seqio.TfdsDataSource):
             return problem
         if not download:
             return None
+        if not _online():
+            return f"is not in {builder.data_dir}, and there is no network"
         try:
             builder.download_and_prepare()
         except Exception as error:
-            how = (
-                "check the network; a dataset that was prepared elsewhere can be copied to "
-                f"{builder.data_dir} (TFDS_DATA_DIR names the folder above)"
-            )
-            return f"could not be downloaded and prepared: {_first_line(error)}; {how}"
+            return f"could not be downloaded and prepared: {_first_line(error)}"
         return None
+
+
+# Where datasets and their metadata lie; one that answers is enough.
+_HOSTS = ("storage.googleapis.com", "huggingface.co", "github.com")
+
+
+@functools.cache
+def _online(seconds: float = 5.0) -> bool:
+    """Whether there is a network: without one, TFDS tries again for many minutes a dataset.
+
+    A proxy counts as one, since it is what would have to be asked.
+    """
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True
+    for host in _HOSTS:
+        try:
+            with socket.create_connection((host, 443), timeout=seconds):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _read_counts(path: epath.Path) -> dict[str, int]:
@@ -203,7 +229,7 @@ def unavailable(
     found = []
     for name, members in sorted(needing.items()):
         source = members[0].source
-        if download and not source.is_there:
+        if download and not source.is_there and _online():
             report(f"downloading and preparing {name}")
         if problem := source.problem(download):
             found.append(Unavailable(name, problem, tuple(task.name for task in members)))
@@ -212,4 +238,5 @@ def unavailable(
 
 def explain(missing: Iterable[Unavailable]) -> str:
     """Returns one line a dataset: what is missing, for which tasks, and what to do."""
-    return "\n".join(f"  {m.source} ({', '.join(m.tasks)}): {m.why}" for m in missing)
+    lines = [f"  {m.source} ({', '.join(m.tasks)}): {m.why}" for m in missing]
+    return "\n".join([*lines, HOW])

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from flan_jax.cli import run
 from flan_jax.data.prepare import Renderings, prepare, task_examples, unit_specs
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, datasets, fewshot, mixtures, registration
+from flan_jax.instructions import (
+    cards,
+    datasets,
+    fewshot,
+    mixtures,
+    registration,
+    tfds_source,
+)
 from flan_jax.instructions import samples as sample_lib
 from flan_jax.instructions.rendering import Draws, RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -475,6 +482,7 @@ def no_network(monkeypatch):
         raise OSError("no network in tests")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    monkeypatch.setattr(tfds_source, "_online", lambda: True)
 
 
 def test_all_that_cannot_be_had_is_named_at_once(own_rows, tmp_path, no_network, monkeypatch):
@@ -513,6 +521,23 @@ def test_prepared_records_need_no_data(own_rows, tmp_path, monkeypatch):
         assert mixtures.task_rates("flan_all", {"flan_rte"}) == rates
         with pytest.raises(DataError, match="number of rows"):
             mixtures.task_rates("flan_all", {"flan_cb"})
+
+
+def test_without_a_network_nothing_is_tried(own_rows, tmp_path, monkeypatch):
+    """TFDS would try again and again, for minutes a dataset."""
+
+    def unreachable(address, timeout):
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(tfds_source.socket, "create_connection", unreachable)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    tfds_source._online.cache_clear()
+    own_rows("rte")
+    with pytest.raises(DataError, match="(?s)there is no network.*can be copied into"):
+        prepare("flan_snli", "test", Renderings(), str(tmp_path))
+    assert prepare("flan_rte", "test", Renderings(), str(tmp_path)).units
+    tfds_source._online.cache_clear()
 
 
 def test_a_version_that_tfds_does_not_have():
