@@ -19,6 +19,8 @@ VERBS = {
     "demo": "train a tiny model on tasks made by code and score it before and after",
     "train": "train a model on a task or mixture",
     "eval": "score a checkpoint on a task or mixture",
+    "score": "score anybody's predictions, without a model",
+    "baseline": "write the predictions of a heuristic, to be scored",
     "tasks": "list tasks, or show what a model sees of one",
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",

@@ -37,6 +37,7 @@ PATH_MACROS = frozenset(
         "STOP_METRIC",
         "TFDS_DATA_DIR",
         "FLAN_TEMPLATES",
+        "NI_V1_DIR",
     ]
 )
 _INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)

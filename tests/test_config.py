@@ -15,6 +15,11 @@ EXPERIMENTS = sorted(
     str(path.relative_to(config.ROOT))
     for path in (config.ROOT / "gin_configs" / "experiments").rglob("*.gin")
 )
+# Experiments of families that are not there yet, with the model file that makes them run.
+WAITING = {"gin_configs/experiments/ni_v1_bart.gin": "gin_configs/models/bart/base.gin"}
+RUNNABLE = [
+    name for name in EXPERIMENTS if name not in WAITING or (config.ROOT / WAITING[name]).is_file()
+]
 COMPLETE = """
 MODEL = 't5_1_1/tiny'
 MIXTURE_OR_TASK_NAME = 'm'
@@ -236,7 +241,7 @@ def test_the_order_is_that_of_parsing(write):
     assert origins == ["tiny.gin", "train.gin", "t5.gin", "user.gin", "the command line"]
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", RUNNABLE)
 def test_every_experiment_builds(experiment, train_config):
     parts = config.compose_parts([experiment], "flan_jax", "train", ["MODEL_DIR=runs/x"])
     config.parse(parts)
@@ -256,6 +261,10 @@ def test_an_experiment_sets_macros_only(experiment):
     assert all(not statement.arg_name for statement in config._statements(part))
     for heading in ("Source:", "Command:", "Hardware:"):
         assert heading in text.split("MODEL =")[0]
+    if experiment not in RUNNABLE:
+        with pytest.raises(ConfigError, match=f"no file {WAITING[experiment]}"):
+            config.compose_parts([experiment], "t5x", "train", ["MODEL_DIR=runs/x"])
+        return
     config.compose_parts([experiment], "t5x", "train", ["MODEL_DIR=runs/x"])
 
 

@@ -13,7 +13,9 @@ from flan_jax.quiet import import_tensorflow
 # Macros that code outside gin's reach looks up (`settings.setting`); children see them as
 # environment variables.
 SETTINGS = (
-    "SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "PREPARED_DIR", "VOCABULARY",
+    "SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "SUPER_NI_OVERFLOW", "SUPER_NI_TASKS",
+    "SUPER_NI_TRAIN_TASKS", "SUPER_NI_TRAIN_INSTANCES", "SUPER_NI_SEED",
+    "NI_V1_DIR", "NI_V1_ENCODING", "NI_V1_BUDGET", "PREPARED_DIR", "VOCABULARY",
     "OPTIONS_STYLE", "OPTIONS_TARGET", "OPTIONS_ORDER", "FEWSHOT_EXEMPLARS", "FEWSHOT_TOKENS",
     "FLAN_TEMPLATES", "SKIP_UNAVAILABLE", "TFDS_DATA_DIR",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 flan-jax tasks list --module=tasks.minilab [--json]
 flan-jax tasks show minilab_first_word -n 3
 flan-jax tasks show flan_rte --template=all
+flan-jax tasks show super_ni_task828_copa_commonsense_cause_effect --encoding=def_pos2 -n 1 --raw
 flan-jax tasks check --module=tasks.flan
 """
 
@@ -26,8 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument(
         "--template", help="all, or ids such as t0,t3: one example in each of these templates"
     )
+    show.add_argument(
+        "--encoding",
+        help="how Natural Instructions become prompts: def_pos2, meta, name_def_pos3, ...",
+    )
+    show.add_argument("--raw", action="store_true", help="the prompts, and nothing else")
     check = actions.add_parser("check", help="find what is wrong with templates")
     check.add_argument("names", nargs="*", metavar="NAME", help="task entries (default: all)")
+    check.add_argument("--folder", metavar="DIR", help="check a folder of Super-NI tasks instead")
+    check.add_argument("--json", action="store_true", help="with --folder: the report as JSON")
+    check.add_argument(
+        "--encoding", dest="count_encoding", help="with --folder: count prompts in it"
+    )
+    check.add_argument(
+        "--budget", type=int, default=1024, help="with --encoding: tokens of a prompt (1024)"
+    )
     for action in (listing, show, check):
         action.add_argument(
             "--module",
@@ -44,11 +58,38 @@ def run(args: argparse.Namespace) -> int:
 
     settings = config.Part("the command line", "".join(f"{m} = None\n" for m in common.SETTINGS))
     overrides = [config.parse_override(text) for text in args.gin_overrides]
+    if getattr(args, "encoding", None):
+        overrides.append((_encoding_setting(args.name), repr(args.encoding)))
     given = "".join(f"{name} = {value}\n" for name, value in overrides)
     config.check_overrides([settings], given)
     common.configure([settings, config.Part("the command line", given)])
+    if args.action == "check" and args.folder:
+        from flan_jax.commands import check_folder
+
+        return check_folder.run_check(
+            args.folder, args.names, args.json, args.count_encoding, args.budget
+        )
     _import(args.module)
     return {"list": _list, "show": _show, "check": _check}[args.action](args)
+
+
+# Settings that say how tasks become prompts, by what names of such tasks begin with.
+_ENCODING_SETTINGS = {"super_ni_": "SUPER_NI_ENCODING", "ni_v1_": "NI_V1_ENCODING"}
+
+
+def _encoding_setting(task: str) -> str:
+    """Returns the setting that names the encoding of a task.
+
+    Raises:
+        ConfigError: the task has none.
+    """
+    from flan_jax.errors import ConfigError
+
+    for prefix, name in _ENCODING_SETTINGS.items():
+        if task.startswith(prefix):
+            return name
+    begins = " or ".join(_ENCODING_SETTINGS)
+    raise ConfigError(f"--encoding is for tasks whose names begin with {begins}, not {task!r}")
 
 
 def _import(modules: list[str]) -> None:
@@ -102,7 +143,7 @@ def _show(args: argparse.Namespace) -> int:
         raise DataError(f"{args.name} is a mixture; show one of its tasks: {names}, ...")
     usual = [s for s in ("train", "validation", "test") if s in task.splits]
     split = args.split or (usual or sorted(task.splits))[0]
-    if card is not None:
+    if card is not None and not args.raw:
         print(f"{card.name}: {card.kind}, cluster {card.cluster}, licence {card.licence}")
         print(f"instruction: {card.instructions[0]}\n")
     if args.template:
@@ -144,20 +185,52 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
 
     task = mixtures.resolve(name)
     if isinstance(task.source, TfdsSource) and not task.source.is_there:
-        print(f"({task.source.tfds_name} is not on this machine; these are sample rows of ours)")
+        if not args.raw:
+            print(
+                f"({task.source.tfds_name} is not on this machine; these are sample rows of ours)"
+            )
         with rendering_context(args.seed, args.rendering):
             rendered = datasets.render_samples(name)
         for example_id, out in rendered[:count]:
-            _print(example_id, out.template, "", out.inputs, out.targets, out.references)
+            if args.raw:
+                _print_raw(out.inputs, args.n)
+            else:
+                _print(example_id, out.template, "", out.inputs, out.targets, out.references)
         return
     if split not in task.splits:  # a reversed template is for training
         split = sorted(task.splits)[0]
     spec = unit_specs(name, split, Renderings(args.rendering + 1, args.seed))[-1]
     assert spec.rendering == RenderingKey(args.seed, args.rendering)
     for example in itertools.islice(task_examples(spec), count):
+        _check_encoding(args.encoding, example.template)
+        if args.raw:
+            _print_raw(example.prompt, args.n)
+            continue
         lengths = f", {len(example.inputs)} + {len(example.targets)} tokens"
         texts = example.prompt, example.target, example.references
         _print(example.id, example.template, lengths, *texts)
+
+
+def _check_encoding(wanted: str | None, found: str) -> None:
+    """Refuses to show what was registered earlier in this process with another encoding.
+
+    Raises:
+        DataError: that is so; a meta-encoding may stand for any other.
+    """
+    from flan_jax.errors import DataError
+
+    if wanted not in (None, found, "meta"):
+        raise DataError(
+            f"the task was registered with the encoding {found!r} in this process, so "
+            f"--encoding={wanted} comes too late"
+        )
+
+
+def _print_raw(prompt: str, count: int) -> None:
+    """Prints a prompt byte for byte; a line break ends each one where several are asked for."""
+    import sys
+
+    sys.stdout.write(prompt if count == 1 else prompt + "\n")
 
 
 def _print(

@@ -5,18 +5,25 @@ section 4 and the released collator), byte for byte: an optional task name, the 
 numbered positive and negative examples, and the query, which ends in `Output: `. As there,
 examples are added for as long as the prompt stays within a budget of tokens.
 
+`ENCODINGS` has the published combinations under their names. Any other one is named by its
+parts, in the order in which a prompt has them: `def_pos3_neg1_expl`, `name_def_pos2`. The
+meta-encoding `meta` is none of them but a draw among five, example by example (`draw`).
+
 Where even the definition and the query exceed the budget, the original keeps the first tokens,
 which loses the end of the input and the word `Output:`. That stays the default here, so that
 published prompts can be reproduced; `overflow="keep_query"` gives up instructions instead.
 """
 
 import dataclasses
+import itertools
+import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.instructions.rendering import Draws
 
 Overflow = Literal["original", "keep_query"]
 
@@ -66,16 +73,110 @@ ENCODINGS: Mapping[str, Encoding] = {
 }
 
 
+# The meta-encoding: each example gets one of these, all alike (Wang et al. 2022; the collator's
+# option `tk_instruct`).
+META = "meta"
+META_ENCODINGS = ("def", "pos2", "def_pos2", "def_pos2_neg2", "def_pos2_expl")
+# A composed name: parts in the order of the prompt, at least one, and no part twice.
+_COMPOSED = re.compile(
+    r"(?=[a-z])(?:(?P<name>(?:task_)?name)(?:_|$))?(?:(?P<def>def)(?:_|$))?"
+    r"(?:pos(?P<pos>[1-9][0-9]?)(?:_|$))?(?:neg(?P<neg>[1-9][0-9]?)(?:_|$))?(?P<expl>expl)?"
+)
+
+
 def get_encoding(name: str) -> Encoding:
-    """Returns the encoding of that name.
+    """Returns the encoding of that name, published or composed of parts.
 
     Raises:
-        ConfigError: there is none; the nearest names are offered.
+        ConfigError: there is none, and the nearest names are offered; or it is `META`, which
+            stands for several.
     """
-    if name not in ENCODINGS:
-        hint = did_you_mean(name, ENCODINGS) or f"; known are {', '.join(ENCODINGS)}"
+    if name == META:
+        raise ConfigError(
+            f"the encoding {META!r} is drawn example by example from {', '.join(META_ENCODINGS)}; "
+            "`encodings.draw` draws, an encoding of its own it is not"
+        )
+    found = ENCODINGS.get(name) or _composed(name)
+    if found is None:
+        known = (META, *ENCODINGS)
+        hint = _reordered(name) or did_you_mean(name, (*known, *_resembling(name)))
+        hint = hint or f"; known are {', '.join(known)}, and parts as in 'name_def_pos3_neg1_expl'"
         raise ConfigError(f"no encoding named {name!r}{hint}")
-    return ENCODINGS[name]
+    return found
+
+
+def check_encoding(name: str) -> str:
+    """Returns the name of an encoding or `META`.
+
+    Raises:
+        ConfigError: see `get_encoding`.
+    """
+    if name != META:
+        get_encoding(name)
+    return name
+
+
+def draw(name: str, draws: Draws) -> str:
+    """Returns the encoding that one rendering of an example gets; for all but `META`, `name`."""
+    return draws.choice("encoding", META_ENCODINGS) if name == META else name
+
+
+def _composed(name: str) -> Encoding | None:
+    """Returns the encoding that a name is composed of, None where it is no such name."""
+    match = _COMPOSED.fullmatch(name)
+    if match is None or name.endswith("_"):
+        return None
+    found = Encoding(
+        task_name=match["name"] is not None,
+        definition=match["def"] is not None,
+        positives=int(match["pos"] or 0),
+        negatives=int(match["neg"] or 0),
+        explanations=match["expl"] is not None,
+    )
+    # Explanations belong to examples; alone they would change nothing.
+    return None if found.explanations and not found.positives + found.negatives else found
+
+
+def _reordered(name: str) -> str:
+    """Returns a hint where the parts of a name are right and only their order is not."""
+    parts = name.removeprefix("task_").split("_")
+    order = ("name", "def", "pos", "neg", "expl")
+    kinds = [part.rstrip("0123456789") for part in parts]
+    if not set(kinds) <= set(order):
+        return ""
+    ordered = "_".join(sorted(parts, key=lambda part: order.index(part.rstrip("0123456789"))))
+    return f"; did you mean {ordered!r}?" if _composed(ordered) else ""
+
+
+def _resembling(name: str) -> Iterator[str]:
+    """Yields composed names with the numbers that a misspelt name has."""
+    numbers = [number for number in re.findall(r"\d+", name)[:4] if number.isascii()]
+    parts = (
+        ("", "name"),
+        ("", "def"),
+        ("", *(f"pos{number}" for number in numbers)),
+        ("", *(f"neg{number}" for number in numbers)),
+        ("", "expl"),
+    )
+    for chosen in itertools.product(*parts):
+        candidate = "_".join(filter(None, chosen))
+        if candidate and _composed(candidate):
+            yield candidate
+
+
+class Prompt(NamedTuple):
+    """A prompt, and what became of it on the way into its budget.
+
+    Attributes:
+        text: the prompt.
+        examples: number of worked examples in it, where it is whole.
+        whole: whether definition and query are there unshortened. Examples that the budget does
+            not hold are no loss: the encoding asks for at most so many.
+    """
+
+    text: str
+    examples: int
+    whole: bool
 
 
 def encode(
@@ -94,7 +195,7 @@ def encode(
     Args:
         task: the task's JSON object (see `schema`), with its name under "Task".
         instance: one of its Instances.
-        encoding: a name in `ENCODINGS`.
+        encoding: a name that `get_encoding` knows.
         budget: largest number of tokens of the prompt; leave room for an end-of-sequence token.
         tokenize: a text's tokens, without special tokens.
         detokenize: the text of tokens, used to cut a prompt as the original does.
@@ -112,6 +213,30 @@ def encode(
     Source: Wang et al. 2022, section 4; the order in which examples are tried, and that the
     task name is not counted while they are, is the released collator's.
     """
+    return encode_prompt(
+        task,
+        instance,
+        encoding,
+        budget=budget,
+        tokenize=tokenize,
+        detokenize=detokenize,
+        overflow=overflow,
+        max_tokens_per_byte=max_tokens_per_byte,
+    ).text
+
+
+def encode_prompt(
+    task: Mapping[str, Any],
+    instance: Mapping[str, Any],
+    encoding: str,
+    *,
+    budget: int,
+    tokenize: Callable[[str], Sequence[Any]],
+    detokenize: Callable[[Sequence[Any]], str],
+    overflow: Overflow = "original",
+    max_tokens_per_byte: int | None = None,
+) -> Prompt:
+    """Returns what `encode` returns, and says whether anything of it was lost; see there."""
     parts = get_encoding(encoding)
     limit = _Limit(budget, tokenize, max_tokens_per_byte)
     name = f"{task['Task']}. " if parts.task_name else ""
@@ -120,9 +245,9 @@ def encode(
     examples = _fitting_examples(task, parts, definition, query, limit)
     prompt = name + definition + "".join(examples) + query
     if limit.holds(prompt):
-        return prompt
+        return Prompt(prompt, len(examples), whole=True)
     if overflow == "original":
-        return detokenize(tokenize(prompt)[:budget])
+        return Prompt(detokenize(tokenize(prompt)[:budget]), len(examples), whole=False)
     return _keep_query(name + definition, examples, instance["input"], limit)
 
 
@@ -224,7 +349,7 @@ def _count_fitting(before: str, blocks: Sequence[str], after: str, limit: _Limit
     return next(count for count in range(len(blocks)) if not fits(count + 1))
 
 
-def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: _Limit) -> str:
+def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: _Limit) -> Prompt:
     """Returns a prompt within the budget that gives up instructions before the query.
 
     Args:
@@ -240,7 +365,7 @@ def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: 
     for count in range(len(examples), -1, -1):
         prompt = instructions + "".join(examples[:count]) + query
         if limit.holds(prompt):
-            return prompt
+            return Prompt(prompt, count, whole=True)
     text = instructions.rstrip()
     closing = instructions[len(text) :]
 
@@ -249,7 +374,9 @@ def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: 
         return head + closing + query if head else query
 
     longest = _longest(shortened, len(text), limit)
-    return longest if longest is not None else _shortened_query(source.strip(), limit)
+    if longest is None:
+        longest = _shortened_query(source.strip(), limit)
+    return Prompt(longest, 0, whole=False)
 
 
 def _shortened_query(source: str, limit: _Limit) -> str:

@@ -339,7 +339,7 @@ def _read_track(folder: epath.Path, tasks: Collection[str]) -> Track:
         file = folder / f"{part}_tasks.txt"
         if part not in ("train", "test") and not file.exists():
             continue
-        names = _read_names(file)
+        names = read_names(file)
         for line, name in names:
             at = f"splits/{folder.name}/{file.name}, line {line}"
             if name in where:
@@ -353,7 +353,7 @@ def _read_track(folder: epath.Path, tasks: Collection[str]) -> Track:
     return Track(folder.name, listed, present)
 
 
-def _read_names(file: epath.Path) -> list[tuple[int, str]]:
+def read_names(file: epath.Path) -> list[tuple[int, str]]:
     """Returns the task names of a split file with the numbers of their lines."""
     try:
         text = file.read_bytes().decode("utf-8-sig")

@@ -9,41 +9,55 @@ variable), a clone of the benchmark's repository or a part of it: `tasks/*.json`
   one, which is for supervised upper bounds. One that a track develops on has "validation"
   likewise. All others have "train".
 * Mixtures `super_ni_<track>_{train,test,dev}`, all tasks alike.
+* Parts of tasks, such as `super_ni_<task>_100inst`, and mixtures of them: see `super_ni_mixtures`.
 
-SUPER_NI_ENCODING names the encoding of the prompts (`encodings.ENCODINGS`; Tk-Instruct's
-`def_pos2` where unset) and SUPER_NI_BUDGET the most tokens of a prompt with its end-of-sequence
-token (1024). A prompt that is too long loses instructions, never its query.
+SUPER_NI_ENCODING names the encoding of the prompts (`encodings.get_encoding`, or `meta`, which
+draws one for each example; Tk-Instruct's `def_pos2` where unset) and SUPER_NI_BUDGET the most
+tokens of a prompt with its end-of-sequence token (1024). A prompt whose definition and query are
+longer loses instructions, never its query, and that is said once a task; with
+SUPER_NI_OVERFLOW=original it loses its end, as in Tk-Instruct.
 """
 
 import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 import seqio
+import tensorflow as tf
 from absl import logging
 from etils import epath
 
 from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, encodings, mixtures, registration
-from flan_jax.instructions.rendering import Draws
+from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
+from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.schema import Instance, SchemaTask
 from flan_jax.instructions.vocabulary import VOCABULARY
 from tasks.natural_instructions import index
+from tasks.natural_instructions.super_ni_mixtures import (
+    HELD_OUT,
+    PREFIX,
+    TEST_INSTANCES,
+    Catalogue,
+    Choices,
+    LateMixture,
+    Part,
+    seqio_name,
+    split_counts,
+)
 
-PREFIX = "super_ni_"
-# Test tasks are tested on their first 100 instances (Wang et al. 2022, section 5.1).
-TEST_INSTANCES = 100
+__all__ = [
+    "PREFIX", "TEST_INSTANCES", "Registered", "Rendering", "register", "seqio_name",
+    "split_counts", "unregister",
+]  # fmt: skip
 DEFAULT_ENCODING = "def_pos2"
 DEFAULT_BUDGET = 1024
 # In the byte vocabulary the query with nothing in it takes 55 tokens.
 _LEAST_BUDGET = 64
-# The split of a task that is in this part of any track; test wins over dev.
-_HELD_OUT = {"test": "test", "dev": "validation"}
-_MIXED_SPLITS = {"train": "train", **_HELD_OUT}
+_MIXED_SPLITS = {"train": "train", **HELD_OUT}
 # Parsed files kept for the next split or rendering of the same task; one may take 50 MB.
 _KEPT_FILES = 4
 # Every vocabulary that VOCABULARY takes has at most as many tokens as the text has bytes.
@@ -56,33 +70,58 @@ class Rendering:
 
     encoding: str
     budget: int
+    overflow: encodings.Overflow = "keep_query"
 
     @classmethod
     def from_settings(cls) -> "Rendering":
-        """Returns what SUPER_NI_ENCODING and SUPER_NI_BUDGET say.
+        """Returns what SUPER_NI_ENCODING, SUPER_NI_BUDGET and SUPER_NI_OVERFLOW say.
 
         Raises:
-            ConfigError: no such encoding, or the budget is no number that holds a query.
+            ConfigError: no such encoding or way to overflow, or the budget is no number that
+                holds a query.
         """
         encoding = str(settings.setting("SUPER_NI_ENCODING", DEFAULT_ENCODING))
-        encodings.get_encoding(encoding)
+        encodings.check_encoding(encoding)
+        overflow = settings.setting("SUPER_NI_OVERFLOW", "keep_query")
+        ways = get_args(encodings.Overflow)
+        if overflow not in ways:
+            hint = did_you_mean(str(overflow), ways)
+            raise ConfigError(f"SUPER_NI_OVERFLOW is {' or '.join(ways)}, not {overflow!r}{hint}")
         budget = settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET)
         digits = str(budget).strip()
         if not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
             raise ConfigError(
                 f"SUPER_NI_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not {budget!r}"
             )
-        return cls(encoding, int(digits))
+        return cls(encoding, int(digits), overflow)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what prompts depend on."""
+        among = {"among": encodings.META_ENCODINGS} if self.encoding == encodings.META else {}
+        return dataclasses.asdict(self) | among
 
 
 @dataclasses.dataclass(frozen=True)
 class Registered:
-    """What was registered, from where and how."""
+    """What was registered, from where and how.
+
+    Attributes:
+        folder: the folder.
+        rendering: how its instances become prompts.
+        tasks: SeqIO tasks, one a file.
+        mixtures: mixtures of the split files.
+        choices: settings of further mixtures.
+        more_tasks: SeqIO tasks of parts of files, for the next.
+        more_mixtures: all other mixtures.
+    """
 
     folder: str
     rendering: Rendering
     tasks: tuple[str, ...]
     mixtures: tuple[str, ...]
+    choices: Choices = Choices()
+    more_tasks: tuple[str, ...] = ()
+    more_mixtures: tuple[str, ...] = ()
 
 
 _registered: Registered | None = None
@@ -102,37 +141,50 @@ def register(folder: str) -> Registered:
     """
     global _registered
     folder = folder if "://" in folder else os.path.realpath(folder)
-    rendering = Rendering.from_settings()
+    rendering, choices = Rendering.from_settings(), Choices.from_settings()
     if _registered is not None and _live(_registered):
-        return _same(_registered, folder, rendering)
+        return _same(_registered, folder, rendering, choices)
     unregister()  # cards, say, that stayed when the registry was emptied by hand
     entries = index.build_index(folder)
     tracks = index.read_tracks(folder, entries)
-    _registered = Registered(folder, rendering, _free_names(entries), ())
+    catalogue = Catalogue(entries, tracks, choices)
+    parts = {task: catalogue.parts(task) for task in entries}
+    _registered = _free_names(Registered(folder, rendering, (), (), choices), parts)
     try:
-        for entry in entries.values():
-            _register_entry(folder, entry, tracks, rendering)
+        for task, entry in entries.items():
+            _register_entry(folder, entry, parts[task], tracks, rendering)
         for track in tracks:
             for name in _register_mixtures(track):
-                mixed = (*_registered.mixtures, name)
-                _registered = dataclasses.replace(_registered, mixtures=mixed)
+                _registered = _with(_registered, mixtures=name)
+        _registered = dataclasses.replace(
+            _registered, more_mixtures=tuple(_register_more_mixtures(catalogue))
+        )
     except Exception:
         unregister()
         raise
     return _registered
 
 
-def _same(registered: Registered, folder: str, rendering: Rendering) -> Registered:
+def _with(registered: Registered, mixtures: str) -> Registered:
+    """Returns what is registered with one mixture more."""
+    return dataclasses.replace(registered, mixtures=(*registered.mixtures, mixtures))
+
+
+def _same(
+    registered: Registered, folder: str, rendering: Rendering, choices: Choices
+) -> Registered:
     """Returns what is registered.
 
     Raises:
         DataError: something else is asked for.
     """
-    if (registered.folder, registered.rendering) != (folder, rendering):
+    asked = (folder, rendering, choices)
+    if (registered.folder, registered.rendering, registered.choices) != asked:
         raise DataError(
             f"Super-NI is registered already from {registered.folder} with "
-            f"{registered.rendering}, so not from {folder} with {rendering}; one process reads "
-            "one folder in one way (`unregister` undoes it)"
+            f"{registered.rendering} and {registered.choices}, so not from {folder} with "
+            f"{rendering} and {choices}; one process reads one folder in one way (`unregister` "
+            "undoes it)"
         )
     return registered
 
@@ -141,10 +193,11 @@ def unregister() -> None:
     """Removes everything that `register` added, so that another folder can be registered."""
     global _registered
     if _registered is not None:
-        for name in _registered.mixtures:
+        for name in (*_registered.mixtures, *_registered.more_mixtures):
             seqio.MixtureRegistry.remove(name)
-        for name in _registered.tasks:
+        for name in (*_registered.tasks, *_registered.more_tasks):
             seqio.TaskRegistry.remove(name)
+        for name in _registered.tasks:
             cards.remove_card(name)
     _registered = None
 
@@ -152,71 +205,58 @@ def unregister() -> None:
 def _live(registered: Registered) -> bool:
     """Whether the registry still has what was registered; tests and notebooks empty it."""
     known = set(seqio.TaskRegistry.names())
-    return all(task in known for task in registered.tasks)
+    return all(task in known for task in (*registered.tasks, *registered.more_tasks))
 
 
-def seqio_name(task: str) -> str:
-    """Returns the SeqIO name of a task file; SeqIO takes no hyphens."""
-    return PREFIX + task.replace("-", "_")
-
-
-def _free_names(tasks: Iterable[str]) -> tuple[str, ...]:
-    """Returns the SeqIO names of tasks.
+def _free_names(empty: Registered, parts: Mapping[str, Mapping[str, Part]]) -> Registered:
+    """Returns what is to be registered: the SeqIO names of task files and of their parts.
 
     Raises:
-        DataError: two tasks get the same one, or one is taken.
+        DataError: two tasks get the same name, or one is taken.
     """
     taken = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names(), *cards.card_names()}
     owners: dict[str, str] = {}
-    for task in tasks:
-        name = seqio_name(task)
-        if owners.setdefault(name, task) != task:
-            raise DataError(f"tasks {owners[name]!r} and {task!r} would both be named {name!r}")
-        if name in taken:
-            raise DataError(f"a task or mixture named {name!r} is registered already")
-    return tuple(owners)
-
-
-def split_counts(entry: index.Entry, tracks: Sequence[index.Track]) -> dict[str, int]:
-    """Returns the number of instances by split; the held-out split holds the first ones."""
-    parts = {track.part_of(entry.name) for track in tracks}
-    held_out = next((split for part, split in _HELD_OUT.items() if part in parts), None)
-    if held_out is None:
-        return {"train": entry.instances}
-    held = min(TEST_INSTANCES, entry.instances)
-    rest = {"train": entry.instances - held} if entry.instances > held else {}
-    return {held_out: held, **rest}
+    for task, of_task in parts.items():
+        for name in of_task:
+            if owners.setdefault(name, task) != task:
+                raise DataError(f"tasks {owners[name]!r} and {task!r} would both be named {name!r}")
+            if name in taken:
+                raise DataError(f"a task or mixture named {name!r} is registered already")
+    whole = tuple(seqio_name(task) for task in parts)
+    files = frozenset(whole)
+    more = tuple(name for name in owners if name not in files)
+    return dataclasses.replace(empty, tasks=whole, more_tasks=more)
 
 
 def _register_entry(
-    folder: str, entry: index.Entry, tracks: Sequence[index.Track], rendering: Rendering
+    folder: str,
+    entry: index.Entry,
+    parts: Mapping[str, Part],
+    tracks: Sequence[index.Track],
+    rendering: Rendering,
 ) -> None:
-    """Registers the task and the card of one file."""
-    name = seqio_name(entry.name)
-    counts = split_counts(entry, tracks)
+    """Registers the task of one file, those of its parts, and their card."""
     path = str(epath.Path(folder) / "tasks" / f"{entry.name}.json")
-    registration.register_task(
-        name,
-        source=registration.rows_source(
-            functools.partial(_rows, path, entry.sha256, counts),
-            fields={"input": "string", "output": "strings"},
-            counts=counts,
-        ),
-        render=functools.partial(_render, path, entry.sha256, rendering),
-        facts={
-            "sha256": entry.sha256,
-            "splits": counts,
-            "overflow": "keep_query",
-            **dataclasses.asdict(rendering),
-        },
+    whole, facts = seqio_name(entry.name), rendering.facts()
+    render = registration.AtBuild(
+        functools.partial(_renderer, path, entry.sha256, rendering, whole)
     )
-    cards.register_card(_card(name, entry, tracks))
+    for name, part in parts.items():
+        registration.register_task(
+            name,
+            source=_PartSource(path, entry.sha256, entry.name, part),
+            render=render,
+            facts={"sha256": entry.sha256, **part.facts(), **facts},
+        )
+    cards.register_card(_card(entry, tuple(parts), tracks))
 
 
-def _card(name: str, entry: index.Entry, tracks: Sequence[index.Track]) -> cards.Card:
+def _card(
+    entry: index.Entry, variants: tuple[str, ...], tracks: Sequence[index.Track]
+) -> cards.Card:
     """Returns the card of a task file."""
     return cards.Card(
-        name=name,
+        name=variants[0],
         cluster=entry.categories[0],
         kind="classification" if entry.options else "generation",
         instructions=(entry.definition,),
@@ -225,7 +265,7 @@ def _card(name: str, entry: index.Entry, tracks: Sequence[index.Track]) -> cards
         language=entry.input_languages[0],
         version=entry.sha256[:16],
         options=entry.options,
-        variants=(name,),
+        variants=variants,
         module=__name__,
         attributes={
             "task": entry.name,
@@ -251,6 +291,21 @@ def _register_mixtures(track: index.Track) -> Iterator[str]:
         if members:
             mixtures.register_mixture(name, members, rates="uniform")
             yield name
+
+
+def _register_more_mixtures(catalogue: Catalogue) -> Iterator[str]:
+    """Registers all further mixtures and yields their names.
+
+    Raises:
+        DataError: a name is taken; those before it are not registered either.
+    """
+    found = dict(catalogue.mixtures())
+    for name in found:
+        if name in seqio.MixtureRegistry.names() or name in seqio.TaskRegistry.names():
+            raise DataError(f"a task or mixture named {name!r} is registered already")
+    for name, members in found.items():
+        seqio.MixtureRegistry.add_provider(name, LateMixture(name, *members))
+        yield name
 
 
 def _log_members(name: str, track: index.Track, part: str, members: int, present: int) -> None:
@@ -280,14 +335,43 @@ class _Rows(Sequence[registration.Row]):
         return self._instances[position].to_object()
 
 
-def _rows(path: str, sha256: str, counts: Mapping[str, int], split: str) -> _Rows:
-    """Returns the rows of a split: the held-out one comes first in the file."""
+class _PartSource(seqio.DataSource):
+    """The source of a part of a file.
+
+    There are thousands, of which few are read, so SeqIO's own, whose constructor inspects
+    signatures, is made when it is read.
+    """
+
+    def __init__(self, path: str, sha256: str, task: str, part: Part):
+        super().__init__(splits=tuple(part.counts), num_input_examples=dict(part.counts))
+        self._rows = functools.partial(_rows, path, sha256, task, part)
+        self._counts = part.counts
+
+    @functools.cached_property
+    def _made(self) -> seqio.FunctionDataSource:
+        fields: dict[str, pipelines.Kind] = {"input": "string", "output": "strings"}
+        return registration.rows_source(self._rows, fields=fields, counts=self._counts)
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        """Whether it can be cut into any number of shards: no."""
+        return False
+
+    def list_shards(self, split: str) -> Sequence[str]:
+        """Returns the names of its shards, of which there is one."""
+        return [split]
+
+    def get_dataset(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """Returns the raw examples of a split."""
+        return self._made.get_dataset(*args, **kwargs)
+
+
+def _rows(path: str, sha256: str, task: str, part: Part, split: str) -> _Rows:
+    """Returns the rows of a split of a part of a file."""
     instances = _load(path, sha256).instances
     # tf.data's threads, where an error is hard to see, find this made.
     _statement(path, sha256)
-    if split == "train":
-        return _Rows(instances[len(instances) - counts["train"] :])
-    return _Rows(instances[: counts[split]])
+    return _Rows(part.select(task, instances, split))
 
 
 def _load(path: str, sha256: str) -> SchemaTask:
@@ -314,27 +398,59 @@ def _statement(path: str, sha256: str) -> Mapping[str, Any]:
     return _load(path, sha256).prompt_object()
 
 
+def _renderer(path: str, sha256: str, rendering: Rendering, whole: str) -> registration.RenderFn:
+    """Returns the renderer of a file's instances.
+
+    Whatever part of the file an instance is read in, it draws as in the whole task: so curves
+    over numbers of instances differ in these and in nothing else.
+    """
+    key = current_rendering()
+
+    def render(example: Mapping[str, Any], draws: Draws) -> registration.Rendered:
+        del draws  # keyed by the part
+        return _render(path, sha256, rendering, example, Draws(key, whole, example["id"]))
+
+    return render
+
+
 def _render(
     path: str, sha256: str, rendering: Rendering, example: Mapping[str, Any], draws: Draws
 ) -> registration.Rendered:
     """Renders one instance; the target is one of its references."""
-    inputs = encodings.encode(
+    encoding = encodings.draw(rendering.encoding, draws)
+    prompt = encodings.encode_prompt(
         _statement(path, sha256),
         example,
-        rendering.encoding,
+        encoding,
         budget=rendering.budget - 1,  # for the end-of-sequence token
         tokenize=VOCABULARY.encode,
         detokenize=VOCABULARY.decode,
-        overflow="keep_query",
+        overflow=rendering.overflow,
         max_tokens_per_byte=_TOKENS_PER_BYTE,
     )
+    if not prompt.whole:
+        _say_shortened(path, rendering)
     references = example["output"]
     return registration.Rendered(
-        inputs=inputs,
+        inputs=prompt.text,
         targets=draws.choice("reference", references),
-        template=rendering.encoding,
+        template=encoding,
         references=references,
     )
+
+
+@functools.cache
+def _say_shortened(path: str, rendering: Rendering) -> None:
+    """Says, once a task, that a prompt lost something of its definition or its query."""
+    lost = (
+        "definitions, and then the middle of inputs, are shortened"
+        if rendering.overflow == "keep_query"
+        else "prompts are cut at their end, as SUPER_NI_OVERFLOW has it"
+    )
+    logging.warning(
+        "%s: some definitions and queries exceed %d tokens; %s",
+        epath.Path(path).name, rendering.budget, lost,
+    )  # fmt: skip
 
 
 def _folder_from_settings() -> str:

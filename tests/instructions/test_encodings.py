@@ -1,5 +1,6 @@
 """Encodings: the published prompts byte for byte, and prompts that never lose their query."""
 
+import collections
 import io
 import json
 import re
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
 from flan_jax.instructions import encodings
-from flan_jax.instructions.encodings import ENCODINGS, QUERY_TAIL, encode
+from flan_jax.instructions.encodings import (
+    ENCODINGS,
+    QUERY_TAIL,
+    Encoding,
+    encode,
+    encode_prompt,
+    get_encoding,
+)
+from flan_jax.instructions.rendering import Draws, RenderingKey
 
 TASK = {
     "Task": "task007_rhyme",
@@ -138,9 +147,101 @@ def test_budget_without_room_for_the_query():
         render("def", budget=0, overflow="keep_query")
 
 
-def test_misspelt_encoding():
-    with pytest.raises(ConfigError, match="did you mean 'def_pos2'"):
-        render("def_pos_2")
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("name_def_pos1", "task007_rhyme. " + DEFINITION + POSITIVE[0] + QUERY),
+        ("task_name_def", "task007_rhyme. " + DEFINITION + QUERY),
+        ("neg1", NEGATIVE + QUERY),
+        ("def_pos3_neg9", DEFINITION + "".join(POSITIVE) + NEGATIVE + QUERY),
+        (
+            "name_neg1_expl",
+            "task007_rhyme. " + NEGATIVE[:-1] + " Explanation: No rhyme.\n\n" + QUERY,
+        ),
+    ],
+)
+def test_any_combination(encoding, expected):
+    assert render(encoding) == expected
+
+
+def test_a_published_name_is_what_its_parts_say():
+    composed = {name: encodings._composed(name) for name in ENCODINGS if name != "input_only"}
+    assert composed == {name: ENCODINGS[name] for name in composed}
+
+
+@given(st.booleans(), st.booleans(), st.integers(0, 99), st.integers(0, 99), st.booleans())
+def test_composed_names(name, definition, positives, negatives, explanations):
+    explanations = explanations and positives + negatives > 0
+    parts = [
+        "name" * name, "def" * definition, f"pos{positives}" * (positives > 0),
+        f"neg{negatives}" * (negatives > 0), "expl" * explanations,
+    ]  # fmt: skip
+    composed = "_".join(filter(None, parts)) or "input_only"
+    assert get_encoding(composed) == Encoding(name, definition, positives, negatives, explanations)
+
+
+@given(st.text("defnampos_negxl0123456789", max_size=25))
+def test_a_name_is_an_encoding_or_an_error(name):
+    try:
+        found = get_encoding(name)
+    except ConfigError as error:
+        assert repr(name) in str(error)
+        return
+    assert found != Encoding() or name == "input_only"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("def_pos_2", "def_pos2"),
+        ("def_pos3_ng1_expl", "def_pos3_neg1_expl"),
+        ("nme_def_pos7", "name_def_pos7"),
+        ("pos2_def", "def_pos2"),
+        ("neg1_pos2_name", "name_pos2_neg1"),
+        ("Def_Pos2", "def_pos2"),
+        ("metta", "meta"),
+        ("def_pos0", "def_pos"),
+        ("def_pos100", "def_pos"),
+        ("def_", "def"),
+        ("def_expl", "def_pos2_expl"),
+        ("def_pos\u0662", "def_pos"),
+    ],
+)
+def test_misspelt_encoding(wrong, meant):
+    with pytest.raises(ConfigError, match=f"no encoding named .*; did you mean '{meant}"):
+        render(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", "xyz", "_", "é" * 100])
+def test_an_encoding_like_no_other_lists_them(wrong):
+    with pytest.raises(ConfigError, match="known are meta, input_only, task_name"):
+        render(wrong)
+
+
+def test_the_meta_encoding_is_drawn():
+    with pytest.raises(ConfigError, match="drawn example by example"):
+        render("meta")
+    assert encodings.check_encoding("meta") == "meta"
+    drawn = [encodings.draw("meta", Draws(RenderingKey(), "t", str(i))) for i in range(2000)]
+    counts = collections.Counter(drawn)
+    assert set(counts) == {"def", "pos2", "def_pos2", "def_pos2_neg2", "def_pos2_expl"}
+    assert all(330 <= count <= 470 for count in counts.values())
+    assert encodings.draw("pos4", Draws(RenderingKey(), "t", "1")) == "pos4"
+
+
+def test_what_was_lost_is_said():
+    arguments = {"tokenize": str.split, "detokenize": " ".join, "overflow": "keep_query"}
+
+    def prompt(budget, encoding="def_pos2", **changes):
+        return encode_prompt(TASK, INSTANCE, encoding, budget=budget, **(arguments | changes))
+
+    whole = len(render("def_pos2").split())
+    assert prompt(whole) == (render("def_pos2"), 2, True)
+    assert prompt(whole - 1) == (DEFINITION + POSITIVE[0] + QUERY, 1, True)
+    needed = len((DEFINITION + QUERY).split())
+    assert prompt(needed, "def_pos4") == (DEFINITION + QUERY, 0, True)
+    assert not prompt(needed - 1).whole
+    assert not prompt(needed - 1, overflow="original").whole
 
 
 def characters(text):

@@ -1,6 +1,7 @@
 """The declarative schema is read strictly: exactly what is there, or one error that says where."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -218,8 +219,22 @@ def _mutated(draw):
     return obj
 
 
+LISTS = {
+    "Source": "sources",
+    "Categories": "categories",
+    "Input_language": "input_languages",
+    "Output_language": "output_languages",
+    "Instruction_language": "instruction_languages",
+    "Domains": "domains",
+    "Instance License": "licences",
+    "Reasoning": "reasoning",
+    "URL": "urls",
+    "Contributors": "contributors",
+}
+
+
 def check_loaded(task, obj):
-    """Every value of a loaded object is in the task, unchanged."""
+    """Every value of a loaded object is in the task, unchanged and of the right type."""
     as_list = lambda value: [value] if isinstance(value, str) else value  # noqa: E731
     prompt = task.prompt_object()
     assert set(obj) <= set(FIELDS)
@@ -229,21 +244,129 @@ def check_loaded(task, obj):
     for i, (instance, raw) in enumerate(zip(task.instances, obj["Instances"], strict=True)):
         expected = {"id": f"{task.name}-{i}", **raw, "output": as_list(raw["output"])}
         assert instance.to_object() == expected
-    assert list(task.categories) == obj["Categories"]
-    assert list(task.domains) == obj.get("Domains", [])
-    assert list(task.licences) == obj.get("Instance License", [])
+    assert len({instance.id for instance in task.instances}) == len(task.instances)
+    for key, attribute in LISTS.items():
+        assert list(getattr(task, attribute)) == obj.get(key, [])
+    # 1 == True == 1.0 in Python; all that a task holds are strings that can be written.
+    for value in _leaves(dataclasses.astuple(task)):
+        assert type(value) is str
+        value.encode()
+
+
+def _leaves(value):
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:  # an explanation that is not there
+        yield value
+
+
+def load_or_refuse(form, obj=None):
+    """Loads exactly what JSON says, or raises one error that can be printed on one screen."""
+    try:
+        task = parse_task(form, file=FILE)
+    except DataError as error:
+        text = str(error)
+        assert text.startswith(FILE + ": ")
+        assert len(text) < 1000
+        text.encode()
+        return None
+    check_loaded(task, json.loads(form) if obj is None else obj)
+    return task
 
 
 @settings(max_examples=300, deadline=None)
 @given(_mutated())
 def test_fuzzed_objects_load_exactly_or_are_refused(obj):
-    for form in (obj, json.dumps(obj)):
-        try:
-            task = parse_task(form, file=FILE)
-        except DataError as error:
-            assert str(error).startswith(FILE + ": ")
-        else:
-            check_loaded(task, obj)
+    assert load_or_refuse(obj, obj) == load_or_refuse(json.dumps(obj), obj)
+
+
+_VALID_TEXT = json.dumps(valid_object(), ensure_ascii=False)
+_odd_text = st.sampled_from(
+    ["\ud800", "\udfff\ud800", "\x00", "\u2028", "\u202e", "\ufeff", "\U0010ffff", "e\u0301",
+     "\r", "\x85", "NaN", "-Infinity", "1e999", "0" * 5000, "[" * 2000, "\\ud800", "\\u0000",
+     '"', "\\", ",", "{}", "[]"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.integers(0, len(_VALID_TEXT)),
+    st.integers(0, 6),
+    _odd_text | st.text(max_size=4),
+    st.booleans(),
+)
+def test_damaged_text_loads_exactly_or_is_refused(at, removed, put_in, as_bytes):
+    text = _VALID_TEXT[:at] + put_in + _VALID_TEXT[at + removed :]
+    load_or_refuse(text.encode("utf-8", "surrogatepass") if as_bytes else text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(_VALID_TEXT.encode()) - 1), st.integers(0, 255))
+def test_a_flipped_byte_loads_exactly_or_is_refused(at, byte):
+    content = bytearray(_VALID_TEXT.encode())
+    content[at] = byte
+    load_or_refuse(bytes(content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_other_text_encodings_are_refused(encoding):
+    content = json.dumps({**valid_object(), "Domains": ["caf\u00e9"]}, ensure_ascii=False)
+    assert message(content.encode(encoding)).startswith("not ")
+
+
+_ODD = "\x00\x85\u200b\u2028\u202e\ufeff\ufdfa\u0130\ufb03e\u0301\U0001f468\u200d"
+_huge = st.builds(str.__mul__, st.sampled_from(["a", "\u00e9 ", "\u4e2d\n"]), st.just(200_000))
+_odd_strings = st.text(st.characters(codec="utf-8"), max_size=20) | st.text(_ODD) | _huge
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(_odd_strings, min_size=1, max_size=4), st.booleans())
+def test_odd_and_huge_strings_load_exactly(texts, escaped):
+    obj = valid_object()
+    obj["Positive Examples"].append({"input": texts[0], "output": texts[-1]})
+    obj["Domains"] = texts
+    obj["Instances"] += [{"input": text, "output": texts} for text in texts]
+    text = json.dumps(obj, ensure_ascii=escaped)
+    assert load_or_refuse(text, obj) is not None
+    assert load_or_refuse(text.encode(), obj) is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "A", "a ", "\u00e5", "a\u030a", None]), min_size=1))
+def test_ids_are_distinct_or_refused(ids):
+    """Ids are compared as they are; where there is none, the position makes one."""
+    rows = [{"input": "x", "output": "y"} | ({"id": id_} if id_ else {}) for id_ in ids]
+    given_ids = [id_ for id_ in ids if id_]
+    loaded = load_or_refuse(json.dumps({**valid_object(), "Instances": rows}))
+    assert (loaded is not None) == (len(set(given_ids)) == len(given_ids))
+
+
+def test_an_id_may_not_be_that_of_a_position():
+    rows = [{"input": "x", "output": "y", "id": "task007_rhyme-1"}, {"input": "x", "output": "y"}]
+    wrong = message({**valid_object(), "Instances": rows})
+    assert wrong.startswith("Instances[1].id is 'task007_rhyme-1', which Instances[0] has already")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", [None, True, 0, 1.5, {}, [None], [[]], [{}], [True], "\ud800"])
+def test_no_field_takes_a_value_of_another_type(field, value):
+    wrong = message({**valid_object(), field: value})
+    assert wrong.startswith(field)
+
+
+@pytest.mark.parametrize("file", ["tasks/task\udc80\n.json", "", ".json", "\\.json", "/ .json"])
+@pytest.mark.parametrize("text", ["[]", "{", "valid"])
+def test_errors_can_be_printed_whatever_the_file_is_called(file, text):
+    text = json.dumps(valid_object()) if text == "valid" else text
+    try:
+        task = parse_task(text, file=file)
+    except DataError as error:
+        str(error).encode()
+        assert text != "valid" or str(error).endswith("it names no task")
+    else:
+        task.name.encode()
+        assert task.name.strip()
 
 
 @settings(max_examples=200, deadline=None)

@@ -317,12 +317,12 @@ def test_definitions_are_trained_on_too():
         dataset = seqio.get_mixture_or_task(f"minilab_{name}_defined").get_dataset(None, "train")
         prompts = [x["inputs_pretokenized"].decode() for x in dataset.as_numpy_iterator()]
         assert len(prompts) == lab.COUNTS["train"]
-        for text in (*task.definitions, task.emphasis, task.avoid):
-            assert sum(text in prompt for prompt in prompts) > 100
+        for said in (*task.definitions, task.emphasis, task.avoid):
+            assert sum(said in prompt for prompt in prompts) > 100
         assert all(("OPTIONS:" in prompt) == bool(task.labels) for prompt in prompts)
-        said = {template.inputs for template in lab.definition_templates(task)}
-        assert len(said) == len(task.definitions) + 2
-        assert not said & {t.inputs for t in (*task.templates, *task.new_wordings)}
+        wordings = {template.inputs for template in lab.definition_templates(task)}
+        assert len(wordings) == len(task.definitions) + 2
+        assert not wordings & {t.inputs for t in (*task.templates, *task.new_wordings)}
 
 
 def test_reversed_templates_are_trained_on():

@@ -12,8 +12,9 @@ import pytest
 import seqio
 from absl import logging
 
+from flan_jax.cli import run
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, registration, rendering
+from flan_jax.instructions import cards, encodings, registration, rendering
 from flan_jax.instructions.mixtures import member_tasks, task_rates
 from tasks.natural_instructions import index
 
@@ -366,9 +367,77 @@ def test_wrong_budget(super_ni, folder, monkeypatch, budget):
 
 
 def test_wrong_encoding(super_ni, folder, monkeypatch):
-    monkeypatch.setenv("SUPER_NI_ENCODING", "def_pos3")
-    with pytest.raises(ConfigError, match="did you mean"):
+    monkeypatch.setenv("SUPER_NI_ENCODING", "dfe_pos3")
+    with pytest.raises(ConfigError, match="did you mean 'def_pos3'"):
         super_ni.register(str(folder))
+
+
+def test_the_meta_encoding_is_drawn_for_each_example(super_ni, folder, monkeypatch):
+    write_task(folder, "task001_label", task_object(1, 60, lambda i: ["x"]))
+    task = "super_ni_task001_label"
+    expected = {}
+    for name in encodings.META_ENCODINGS:
+        super_ni.unregister()
+        monkeypatch.setenv("SUPER_NI_ENCODING", name)
+        super_ni.register(str(folder))
+        for row in examples(task, "train"):
+            expected[row["id"], name.encode()] = row["inputs_pretokenized"]
+    super_ni.unregister()
+    monkeypatch.setenv("SUPER_NI_ENCODING", "meta")
+    super_ni.register(str(folder))
+    with rendering.rendering_context(0, 1):
+        later = examples(task, "train")
+    rows = examples(task, "train", shuffle=True, seed=3)
+    for row in (*rows, *later):
+        assert row["inputs_pretokenized"] == expected[row["id"], row["template"]]
+    drawn = {row["id"]: row["template"].decode() for row in rows}
+    assert set(drawn.values()) == set(encodings.META_ENCODINGS)
+    assert drawn == {row["id"]: row["template"].decode() for row in examples(task, "train")}
+    assert drawn != {row["id"]: row["template"].decode() for row in later}
+
+
+def test_a_prompt_that_is_cut_is_said_and_may_be_cut_as_in_the_original(
+    super_ni, folder, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
+    monkeypatch.setenv("SUPER_NI_BUDGET", "120")
+    long = task_object(1, 4, lambda i: ["x"])
+    long["Instances"][2]["input"] = long["Instances"][3]["input"] = "word " * 60
+    write_task(folder, "task001_label", long)
+    super_ni.register(str(folder))
+    assert words(examples("super_ni_task001_label", "train")[2])[0].endswith("\nOutput: ")
+    (line,) = [line for line in said if "exceed 120 tokens" in line]
+    assert line.startswith("task001_label.json: ")
+    super_ni.unregister()
+    monkeypatch.setenv("SUPER_NI_OVERFLOW", "original")
+    super_ni.register(str(folder))
+    prompt = words(examples("super_ni_task001_label", "train")[2])[0]
+    assert len(prompt) == 119
+    assert prompt.startswith("Definition: Definition of 1.\n\nNow complete")
+    monkeypatch.setenv("SUPER_NI_OVERFLOW", "keep_qery")
+    super_ni.unregister()
+    with pytest.raises(ConfigError, match="did you mean 'keep_query'"):
+        super_ni.register(str(folder))
+
+
+def test_show_prints_the_prompt_and_nothing_else(super_ni, folder, monkeypatch, capsys):
+    show = ["tasks", "show", "super_ni_task001_label", "-n", "1", "--raw", f"--module={MODULE}"]
+    monkeypatch.delitem(sys.modules, MODULE)
+    assert run([*show, "--encoding=name_def", f"--gin.SUPER_NI_DIR={folder}"]) == 0
+    shown = capsys.readouterr().out
+    try:
+        assert shown == (
+            "task001_label. Definition: Definition of 1.\n\n"
+            "Now complete the following example -\nInput: input 0.\nOutput: "
+        )
+        with pytest.raises(DataError, match="--encoding=def comes too late"):
+            run([*show, "--encoding=def"])
+        with pytest.raises(ConfigError, match="names begin with super_ni_ or"):
+            run(["tasks", "show", "minilab_sentiment", "--encoding=def"])
+    finally:
+        gin.clear_config()
+        sys.modules[MODULE].unregister()
 
 
 def test_a_file_that_changes_after_registering_is_noticed(super_ni, folder):

@@ -1,0 +1,192 @@
+"""Score anybody's predictions, with no model and no accelerator.
+
+flan-jax score --predictions=predicted_examples.jsonl --references=natural-instructions
+flan-jax score --predictions=a.jsonl --predictions=b.jsonl --references=test_references.jsonl --json
+
+Formats: leaderboard (JSONL of id, prediction), tk_instruct (predicted_examples.jsonl), ni_v1 (the
+first release's predictions.json), flan_jax (predictions.jsonl of `flan-jax eval`, or its folder).
+References: a Super-NaturalInstructions folder (its test split), JSONL of id, references, task_id,
+task_category, track, or the first release's folder dataset_jsons. What is missing counts as empty.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
+_HEADS = ("metric", "score", "95 %", "ROUGE-L", "exact match", "n")
+# Tables and their columns; a category reports one metric, an interval is that of ROUGE-L elsewhere.
+_COLUMNS = {
+    "by_task": (3, 4, 5),
+    "by_category": (0, 1, 2, 3, 4, 5),
+    "by_prediction_set": (3, 2, 4, 5),
+}
+_TABLES = tuple(_COLUMNS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    parser.add_argument(
+        "--predictions", required=True, action="append", metavar="FILE", help="may come repeatedly"
+    )
+    parser.add_argument(
+        "--references",
+        metavar="FOLDER_OR_FILE",
+        help="may be left out where predictions carry their own (tk_instruct, flan_jax)",
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=("auto", "leaderboard", "tk_instruct", "ni_v1", "flan_jax"),
+        help="of the predictions (default: auto)",
+    )
+    parser.add_argument("--track", default="default", choices=("default", "xlingual"))
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FOLDER_OR_FILE",
+        help="GPT-2's tokenizer.json, or a folder with it or with vocab.json and merges.txt; the "
+        "cross-lingual track needs it",
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, help="samples for intervals (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
+    parser.add_argument("--processes", type=int, help="default: as many as there are cores")
+    parser.add_argument("--json", action="store_true", help="print JSON, unrounded")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores."""
+    import json
+    import sys
+
+    summary, said = _score(args)
+    for note in said:
+        print(f"flan-jax: {note}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(summary, indent=1))
+    else:
+        # Of several systems, a mean over all of them says nothing.
+        several = len(args.predictions) > 1
+        _print_tables(summary, ["by_prediction_set"] if several else _TABLES)
+    return 0
+
+
+def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Returns the summary and what is to be said beside it."""
+    from flan_jax.evaluation import prediction_files, scoring
+    from flan_jax.evaluation.references import read_references
+
+    scoring.import_rouge_quickly()
+    tokenizer, bootstrap = _tokenizer(args), scoring.Bootstrap(args.bootstrap, args.seed)
+    sets, formats = _read_all(args)
+    if args.references:
+        references = read_references(args.references, args.track)
+    else:
+        references = prediction_files.carried_references(sets)
+    matched = [prediction_files.match(one, references, carried=not args.references) for one in sets]
+    prediction_files.check_overlap(matched, references)
+    pairs = [(said, found.references) for one in matched for found, said in one.pairs]
+    scores = scoring.score_pairs(pairs, tokenizer=tokenizer, processes=args.processes)
+    by_set = len(sets) > 1 or "ni_v1" in formats
+    summary = scoring.summarize(references.name, matched, scores, bootstrap, by_set=by_set)
+    summary |= {
+        "track": args.track,
+        "format": ", ".join(formats),
+        "ids": prediction_files.counts(matched),
+        "absent_tasks": list(references.absent_tasks),
+    }
+    notes = prediction_files.notes(matched)
+    if idle := len(references.by_task) - len(summary["by_task"]):
+        notes.append(f"{idle} tasks of {args.references} have no prediction and are not scored")
+    if references.absent_tasks:
+        absent = len(references.absent_tasks)
+        notes.append(f"{args.references} lacks {absent} test tasks of the track {args.track}")
+    if tokenizer and (note := scoring.tokenizer_note(tokenizer)):
+        notes.append(note)
+    return summary, notes
+
+
+def _tokenizer(args: argparse.Namespace) -> str | None:
+    """Returns the tokenizer of the cross-lingual track, None for English.
+
+    Raises:
+        ConfigError: it is needed and not given, or given and not needed.
+    """
+    from flan_jax.errors import ConfigError
+    from flan_jax.evaluation import scoring
+
+    if args.track == "default":
+        if args.tokenizer:
+            raise ConfigError("--tokenizer goes with --track=xlingual")
+        return None
+    if not args.tokenizer:
+        raise ConfigError(scoring.HOW_TO_GET)
+    scoring.load_tokenizer(args.tokenizer)
+    return str(args.tokenizer)
+
+
+def _read_all(args: argparse.Namespace) -> tuple[list[Any], list[str]]:
+    """Returns the prediction sets of all files, and their formats."""
+    import dataclasses
+
+    from flan_jax.errors import ConfigError
+    from flan_jax.evaluation import prediction_files
+
+    if len(set(args.predictions)) != len(args.predictions):
+        raise ConfigError("--predictions names a file twice")
+    sets, formats = [], []
+    for path in args.predictions:
+        found, found_format = prediction_files.read_predictions(path, args.format)
+        formats.append(found_format)
+        if len(args.predictions) > 1:
+            names = [path if len(found) == 1 else f"{path}: {one.name}" for one in found]
+            found = [
+                dataclasses.replace(one, name=name) for one, name in zip(found, names, strict=True)
+            ]
+        sets += found
+    return sets, list(dict.fromkeys(formats))
+
+
+def _print_tables(summary: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Prints the scores by what the keys say, and how many there are."""
+    for key in keys:
+        if key in summary:
+            _print_table(summary, key, overall=len(keys) > 1)
+    ids = summary["ids"]
+    print(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in ids.items()))
+
+
+def _print_table(summary: Mapping[str, Any], key: str, overall: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from flan_jax import terminal
+
+    words = key.removeprefix("by_").replace("_", " ")
+    heads = [_HEADS[i] for i in _COLUMNS[key]]
+    table = Table(title=f"{summary['mixture']}: by {words}", title_justify="left")
+    table.add_column(words, overflow="fold")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "metric" else "right")
+    for name, scores in summary[key].items():
+        metric = summary["reported"].get(name, {}).get("metric", "rougeL")
+        table.add_row(Text(name), *_cells(scores, metric, key))
+    if overall:
+        table.add_section()
+        table.add_row("overall", *_cells(summary["overall"], "rougeL", key))
+    terminal.console().print(table)
+
+
+def _cells(scores: Mapping[str, Any], metric: str, key: str) -> list[str]:
+    """Returns what a row of a table says."""
+    interval = scores.get(f"{metric}_ci95")
+    cells = (
+        _WORDS[metric],
+        f"{scores[metric]:.2f}",
+        f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "",
+        f"{scores['rougeL']:.2f}",
+        f"{scores['exact_match']:.2f}",
+        f"{scores['n']:,}",
+    )
+    return [cells[i] for i in _COLUMNS[key]]
