@@ -20,7 +20,10 @@ def setting(name: str, default: Any = None) -> Any:
         value = gin.query_parameter(f"{name}/gin.macro.value")
     except ValueError:
         value = None
-    return value or os.environ.get(name) or default
+    for given in (value, os.environ.get(name)):
+        if given is not None and given != "":  # 0 and False are given
+            return given
+    return default
 
 
 def cache_root() -> str:

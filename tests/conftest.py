@@ -5,6 +5,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -43,11 +44,23 @@ def no_settings_from_elsewhere() -> Iterator[None]:
 def _forget_settings() -> None:
     from flan_jax.commands.common import SETTINGS
 
+    gin = sys.modules.get("gin")
     for name in SETTINGS:
         os.environ.pop(name, None)
+        if gin is not None:
+            _forget_macro(gin, f"{name}/gin.macro.value")
     vocabulary = sys.modules.get("flan_jax.instructions.vocabulary")
     if vocabulary is not None:
         vocabulary.VOCABULARY.use(None)
+
+
+def _forget_macro(gin: Any, parameter: str) -> None:
+    try:
+        gin.query_parameter(parameter)
+    except ValueError:  # it has no value
+        return
+    with gin.unlock_config():
+        gin.bind_parameter(parameter, None)
 
 
 @pytest.fixture(scope="session")

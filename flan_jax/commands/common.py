@@ -74,7 +74,7 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     import_tensorflow()
     values = config.resolved(config.macros(parts))
     for name in SETTINGS:
-        if values.get(name):
+        if values.get(name) not in (None, ""):
             os.environ[name] = str(values[name])
     for module in configurables:
         importlib.import_module(module)

@@ -335,6 +335,7 @@ def test_the_fingerprint_covers_everything_a_plan_depends_on():
         {"packing": False},
         {"seed": 4},
         {"window": 33},
+        {"layout": "decoder"},
         {"rates": (1, 1)},
         {"rates": (1, 2)},
         {"renderings": 2},

@@ -314,9 +314,10 @@ def test_rank_classification_has_one_record_an_option(name, rows_of):
         assert metric_fn(targets, wrong)["accuracy"] < 100.0
 
 
-def test_mock_data_of_tfds_is_read(tmp_path):
+def test_mock_data_of_tfds_is_read(tmp_path, monkeypatch):
     """Random features, without files: what TFDS offers to test pipelines with."""
     tfds_rows.forget()
+    monkeypatch.setattr(tfds_source, "_online", lambda: True)
     with tfds.testing.mock_data(num_examples=3, data_dir=str(tmp_path)):
         for name in ("rte", "squad_v1", "coqa", "wmt16_translate_deen", "record", "drop"):
             source = seqio.TaskRegistry.get(f"flan_{name}").source
