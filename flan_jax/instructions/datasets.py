@@ -343,7 +343,7 @@ def register_dataset(
     """
     name = prefix + dataset.name
     check_templates(name, dataset.templates, dataset.known_fields)
-    check_templates(name, list(dataset.ablations.values()), dataset.fields + ("answer",))
+    check_templates(name, list(dataset.ablations.values()), dataset.known_fields)
     registered = []
     whole = TfdsSource(dataset.tfds, dataset.splits)
     sources = {tuple(dataset.splits): whole}

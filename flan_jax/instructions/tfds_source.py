@@ -194,15 +194,13 @@ def _manual_problem(builder: Any) -> str | None:
         return None
     import tensorflow_datasets as tfds
 
-    folder = tfds.download.DownloadConfig().manual_dir or f"{_root(builder)}/downloads/manual"
+    folder = (
+        tfds.download.DownloadConfig().manual_dir or f"{builder._data_dir_root}/downloads/manual"
+    )
     if tf.io.gfile.exists(folder) and tf.io.gfile.listdir(folder):
         return None
     steps = " ".join(notice.split())
     return f"has to be downloaded by hand into {folder}: {steps}"
-
-
-def _root(builder: Any) -> str:
-    return str(builder._data_dir_root)
 
 
 def _first_line(error: Exception) -> str:

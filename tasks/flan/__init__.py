@@ -23,7 +23,6 @@ CLUSTERS = (
     "coreference", "summarization", "math", "conversational_qa", "word_sense",
     "linguistic_acceptability", "question_classification", "text_formatting",
 )  # fmt: skip
-TEMPLATE_COUNTS = (1, 2, 4, 7)
 
 
 def _declared() -> tuple[Dataset, ...]:
@@ -35,5 +34,7 @@ DATASETS = _declared()
 if _folder := settings.setting("FLAN_TEMPLATES"):
     DATASETS = with_template_files(DATASETS, str(_folder))
 for _dataset in DATASETS:
-    register_dataset(_dataset, prefix="flan_", module=__name__, template_counts=TEMPLATE_COUNTS)
+    register_dataset(
+        _dataset, prefix="flan_", module=__name__, template_counts=mixtures.TEMPLATE_COUNTS
+    )
 mixtures.register(DATASETS)

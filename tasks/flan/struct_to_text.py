@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from flan_jax.evaluation import metrics
-from tasks.flan.common import Dataset, Fields, Row, Template, splits
+from tasks.flan.common import Dataset, Fields, Row, Template, splits, tidy
 
 CLUSTER = "struct_to_text"
 
@@ -16,14 +16,9 @@ _SHARED_INPUTS = (
 )
 
 
-def _fold(text: str) -> str:
-    """White space collapsed."""
-    return " ".join(text.split())
-
-
 def _with_texts(row: Row, fields: Fields) -> Fields | None:
     """Adds the answer and all references; None where there is no text or a field is empty."""
-    texts = [_fold(text) for text in (row["target"], *row["references"])]
+    texts = [tidy(text) for text in (row["target"], *row["references"])]
     references = list(dict.fromkeys(text for text in texts if text))
     if not references or not all(fields.values()):
         return None
@@ -81,7 +76,7 @@ _WEB_NLG_TEMPLATES = (
 
 def _read_web_nlg(row: Row) -> Fields | None:
     triples = [
-        [part for part in map(_fold, triple.replace("_", " ").split(" | ")) if part]
+        [part for part in map(tidy, triple.replace("_", " ").split(" | ")) if part]
         for triple in row["input"]
     ]
     triples = [parts for parts in triples if parts]
@@ -143,7 +138,7 @@ _COMMON_GEN_TEMPLATES = (
 
 
 def _read_common_gen(row: Row) -> Fields | None:
-    concepts = [_fold(concept) for concept in row["concepts"] if concept.strip()]
+    concepts = [tidy(concept) for concept in row["concepts"] if concept.strip()]
     return _with_texts(row, {"concepts": ", ".join(concepts), "lines": "\n".join(concepts)})
 
 
@@ -201,7 +196,7 @@ _SLOT = re.compile(r"([^,\[\]]+)\[([^\[\]]*)\]")  # name[value]
 
 def _read_e2e(row: Row) -> Fields | None:
     slots = _SLOT.findall(row["meaning_representation"])
-    slots = [(_fold(name), _fold(value)) for name, value in slots]
+    slots = [(tidy(name), tidy(value)) for name, value in slots]
     slots = [(name, value) for name, value in slots if name and value]
     labels = [re.sub(r"(?<=[a-z])[A-Z]", lambda m: f" {m[0].lower()}", name) for name, _ in slots]
     lines = [f"{label}: {value}" for label, (_, value) in zip(labels, slots, strict=True)]
@@ -263,7 +258,7 @@ def _bullets(items: Sequence[str]) -> str:
 
 
 def _read_dart(row: Row) -> Fields | None:
-    facts = [_fold(_MARKER.sub(" ", fact)) for fact in row["tripleset"]]
+    facts = [tidy(_MARKER.sub(" ", fact)) for fact in row["tripleset"]]
     facts = list(dict.fromkeys(fact for fact in facts if fact))
     return _with_texts(row, {"facts": "; ".join(facts), "lines": _bullets(facts)})
 

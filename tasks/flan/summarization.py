@@ -4,16 +4,11 @@ import html
 import re
 
 from flan_jax.evaluation import metrics
-from tasks.flan.common import Dataset, Fields, Row, Template, splits, texts
+from tasks.flan.common import Dataset, Fields, Row, Template, splits, texts, tidy
 
 CLUSTER = "summarization"
 
 _ROUGE = (metrics.rouge_l_metric, metrics.rouge_metric)
-
-
-def _fold(text: str) -> str:
-    """Returns a text on one line."""
-    return " ".join(text.split())
 
 
 def _paragraphs(text: str) -> str:
@@ -32,7 +27,7 @@ def _complete(fields: dict[str, str]) -> Fields | None:
 
 
 def _read_aeslc(row: Row) -> Fields | None:
-    return _complete({"email": _fold(row["email_body"]), "answer": _fold(row["subject_line"])})
+    return _complete({"email": tidy(row["email_body"]), "answer": tidy(row["subject_line"])})
 
 
 _AESLC_TEMPLATES = (
@@ -379,7 +374,7 @@ def _read_xsum(row: Row) -> Fields | None:
         {
             "document": document,
             "opening": document.partition("\n")[0],
-            "answer": _fold(row["summary"]),
+            "answer": tidy(row["summary"]),
         }
     )
 
@@ -434,7 +429,7 @@ def _unescape(text: str) -> str:
     text = re.sub(r"\s(#39;(?:s|t|d|m|re|ve|ll)\b)", r"\1", text)
     text = re.sub(r"&?quot; ?(.*?) ?&?quot;", r'"\1"', text)
     text = _ENTITY.sub(lambda match: html.unescape(f"&{match[1]};"), text)
-    return _fold(re.sub(r"</?[A-Za-z][^<>]*>|\\", " ", text))
+    return tidy(re.sub(r"</?[A-Za-z][^<>]*>|\\", " ", text))
 
 
 def _read_ag_news(row: Row) -> Fields | None:
@@ -503,17 +498,17 @@ _MOST_OPINIONS = 10
 
 def _opinions(sequence: Row) -> list[str]:
     """Returns the first texts of a sequence of keys and texts."""
-    return list(filter(None, map(_fold, sequence["value"])))[:_MOST_OPINIONS]
+    return list(filter(None, map(tidy, sequence["value"])))[:_MOST_OPINIONS]
 
 
 def _read_rotten_tomatoes(row: Row) -> Fields | None:
     reviews = _opinions(row["_critics"])
     return _complete(
         {
-            "movie": _fold(row["_movie_name"].replace("_", " ")),
+            "movie": tidy(row["_movie_name"].replace("_", " ")),
             "reviews": _numbered(reviews),
             "review": "".join(reviews[:1]),
-            "answer": _fold(row["_critic_consensus"]),
+            "answer": tidy(row["_critic_consensus"]),
         }
     )
 
@@ -571,10 +566,10 @@ def _read_idebate(row: Row) -> Fields | None:
     arguments = _opinions(row["_argument_sentences"])
     return _complete(
         {
-            "debate": _fold(row["_debate_name"].replace("_", " ")),
+            "debate": tidy(row["_debate_name"].replace("_", " ")),
             "arguments": _numbered(arguments),
             "argument": "".join(arguments[:1]),
-            "answer": _fold(row["_claim"]),
+            "answer": tidy(row["_claim"]),
         }
     )
 
