@@ -8,6 +8,8 @@ where it is needed: the gin macro first, then the environment variable of the sa
 import os
 from typing import Any
 
+from flan_jax.errors import DataError
+
 
 def setting(name: str, default: Any = None) -> Any:
     """Returns the gin macro `name`, else the environment variable, else `default`.
@@ -24,6 +26,27 @@ def setting(name: str, default: Any = None) -> Any:
         if given is not None and given != "":  # 0 and False are given
             return given
     return default
+
+
+def folder_setting(name: str, what: str) -> str:
+    """Returns the folder that a setting names.
+
+    Args:
+        name: the setting.
+        what: what folder it is, for the error message.
+
+    Raises:
+        DataError: it is not set, or there is no such folder.
+    """
+    from etils import epath
+
+    folder = setting(name)
+    how = f"give {what} as --gin.{name}=FOLDER or in the environment variable {name}"
+    if not folder:
+        raise DataError(f"{name} is not set: {how}")
+    if not epath.Path(folder).is_dir():
+        raise DataError(f"{name} is {str(folder)!r}, which is not a folder: {how}")
+    return str(folder)
 
 
 def cache_root() -> str:

@@ -458,21 +458,9 @@ def _render(
 
 
 def _folder_from_settings() -> str:
-    """Returns the folder that NI_V1_DIR names.
-
-    Raises:
-        DataError: it is not set, or there is no such folder.
-    """
-    folder = settings.setting("NI_V1_DIR")
-    how = (
-        "give the folder of the first release of Natural Instructions (subtask*.json) as "
-        "--gin.NI_V1_DIR=FOLDER or in the environment variable NI_V1_DIR"
-    )
-    if not folder:
-        raise DataError(f"NI_V1_DIR is not set: {how}")
-    if not epath.Path(folder).is_dir():
-        raise DataError(f"NI_V1_DIR is {str(folder)!r}, which is not a folder: {how}")
-    return str(folder)
+    """Returns the folder that NI_V1_DIR names; see `settings.folder_setting`."""
+    what = "the folder of the first release of Natural Instructions (subtask*.json)"
+    return settings.folder_setting("NI_V1_DIR", what)
 
 
 register(_folder_from_settings())

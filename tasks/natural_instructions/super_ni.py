@@ -454,21 +454,9 @@ def _say_shortened(path: str, rendering: Rendering) -> None:
 
 
 def _folder_from_settings() -> str:
-    """Returns the folder that SUPER_NI_DIR names.
-
-    Raises:
-        DataError: it is not set, or there is no such folder.
-    """
-    folder = settings.setting("SUPER_NI_DIR")
-    how = (
-        "give the folder of a clone of Super-NaturalInstructions (it holds tasks/ and splits/) "
-        "as --gin.SUPER_NI_DIR=FOLDER or in the environment variable SUPER_NI_DIR"
-    )
-    if not folder:
-        raise DataError(f"SUPER_NI_DIR is not set: {how}")
-    if not epath.Path(folder).is_dir():
-        raise DataError(f"SUPER_NI_DIR is {str(folder)!r}, which is not a folder: {how}")
-    return str(folder)
+    """Returns the folder that SUPER_NI_DIR names; see `settings.folder_setting`."""
+    what = "the folder of a clone of Super-NaturalInstructions (it holds tasks/ and splits/)"
+    return settings.folder_setting("SUPER_NI_DIR", what)
 
 
 register(_folder_from_settings())
