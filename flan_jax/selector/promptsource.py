@@ -281,8 +281,8 @@ def _load(path: epath.Path) -> Any:
         raise DataError(f"{path} is not a promptsource file: {' '.join(str(error).split())}") from (
             error
         )
-    except (ValueError, ArithmeticError, LookupError, RecursionError, TypeError) as error:
-        # What PyYAML raises on dates that do not exist, numbers without digits, and nests of lists.
+    except (ValueError, LookupError, RecursionError, TypeError, AttributeError) as error:
+        # What PyYAML raises on tagged dates and numbers that are none, and on nests of lists.
         raise DataError(f"{path} is not a promptsource file: {_short(str(error))}") from error
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from etils import epath
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
@@ -130,6 +130,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES | st.text(max_size=5), max_size=25).map("".join))
 @example("{{" * 500)
 @example("{% if a %}" * 500)
@@ -141,6 +142,7 @@ def test_any_text_is_read_or_refused(jinja):
     assert isinstance(side, str)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=80)
     | st.lists(
@@ -154,6 +156,7 @@ def test_any_text_is_read_or_refused(jinja):
 )
 @example(b"[" * 5000)
 @example(b"dataset: !!int ''")
+@example(b"dataset: !!timestamp ''")
 @example(b"a: &x [*x]\ndataset: *x")
 @example(b"dataset: a\ntemplates: &t {b: *t}")
 @example(b"dataset: a\ntemplates: {b: {jinja: c}}")
