@@ -1,0 +1,312 @@
+"""Alignment: which pairs are made, what never enters, and that a stopped run goes on alike."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+
+import gin
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from flan_jax.errors import ConfigError, DataError
+from flan_jax.selector import align as alignment
+from flan_jax.selector import pairs
+from flan_jax.selector.library import Library, LibraryTask
+from flan_jax.selector.pairs import AlignConfig, Corpus
+
+VERBS = ["sort", "count", "translate", "reverse", "summarise", "classify"]
+FRAMES = ["Please {} what follows.", "{} it.", "Now {} the words", "Your task: {}", "Do {} this"]
+
+
+def library(**change):
+    tasks = [
+        LibraryTask(verb, tuple(f.format(verb) for f in FRAMES), f"cluster{i % 3}", (f"set{i}",))
+        for i, verb in enumerate(VERBS)
+    ]
+    return Library.of([change.get(task.name, task) for task in tasks], "verbs")
+
+
+class Tiny(torch.nn.Module):
+    """What `align` uses of a sentence-transformers model: means of letters' vectors."""
+
+    def __init__(self, folder=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.letters = torch.nn.Embedding(128, 8)
+        self.dropout = torch.nn.Dropout(0.1)
+        self.project = torch.nn.Linear(8, 8)
+        self.register_buffer("tied", torch.ones(2), persistent=True)
+        if folder and folder != "base":
+            self.load_state_dict(load_file(pathlib.Path(folder) / "model.safetensors"))
+
+    def preprocess(self, texts):
+        ids = [[ord(c) % 127 + 1 for c in text[:60]] for text in texts]
+        longest = max(map(len, ids))
+        return {"input_ids": torch.tensor([row + [0] * (longest - len(row)) for row in ids])}
+
+    def forward(self, features):
+        mask = (features["input_ids"] > 0).unsqueeze(-1)
+        mean = (self.letters(features["input_ids"]) * mask).sum(1) / mask.sum(1)
+        return features | {"sentence_embedding": self.project(self.dropout(mean))}
+
+    def save_pretrained(self, path, create_model_card=True):
+        assert not create_model_card
+        save_file(self.state_dict(), pathlib.Path(path) / "model.safetensors")
+
+
+FAST = AlignConfig(epochs=3, batch_size=8, learning_rate=0.01, negative_below=0.99)
+
+
+def run(out, config=FAST, held_out=(), tasks=None):
+    return alignment.align(tasks or library(), "base", str(out), held_out, config, load=Tiny)
+
+
+def unit(rng, count, width=6):
+    vectors = rng.normal(size=(count, width)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=7).filter(lambda sizes: max(sizes) > 1),
+    st.integers(0, 99),
+    st.sampled_from([0, 2]),
+)
+def test_pairs_keep_their_rules(sizes, seed, hard):
+    tasks = [
+        LibraryTask(f"t{i}", tuple(f"{i} {j}" for j in range(n)), f"c{i % 2}", (f"s{i // 2}",))
+        for i, n in enumerate(sizes)
+    ]
+    corpus = Corpus.of(Library.of(tasks, "drawn"))
+    vectors = unit(np.random.default_rng(seed), len(corpus.texts))
+    config = AlignConfig(seed=seed, hard_negatives=hard, cluster_label=0.5)
+    made = pairs.labelled_pairs(corpus, vectors, config)
+    again = pairs.labelled_pairs(corpus, vectors, config)
+    assert np.array_equal(made.first, again.first) and np.array_equal(made.second, again.second)
+    first, second = corpus.tasks[made.first], corpus.tasks[made.second]
+    assert not (made.first == made.second).any()
+    assert ((first == second) == (made.label == 1)).all()
+    negative = made.label == 0
+    assert not corpus.related[first, second][negative].any()
+    graded = made.label == 0.5
+    assert (corpus.clusters[first] == corpus.clusters[second])[graded].all()
+    cosines = (vectors[made.first] * vectors[made.second]).sum(axis=1)
+    used = np.bincount(made.second[negative], minlength=1)
+    if hard:
+        assert (corpus.clusters[first] != corpus.clusters[second])[negative].all()
+    else:
+        assert (cosines[negative] < config.negative_below).all()
+        assert used.max() <= config.negative_reuse
+        assert negative.sum() + made.without_negative == len(corpus.texts)
+    wanted = [max(1, round(0.4 * n * (n - 1) / 2)) for n in sizes if n > 1]
+    assert (made.label == 1).sum() == sum(wanted)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 50), st.sampled_from([0, 3]))
+def test_guard_against_false_negatives(seed, hard):
+    corpus = Corpus.of(library())
+    vectors = unit(np.random.default_rng(seed), len(corpus.texts))
+    config = AlignConfig(loss="ranking", hard_negatives=hard, guard=0.9)
+    rows = pairs.ranked_rows(corpus, vectors, config, 0)
+    assert len(rows.anchor) == 30 and rows.hard.shape == (30, hard)
+    assert (corpus.tasks[rows.anchor] == corpus.tasks[rows.positive]).all()
+    allowed = pairs.may_be_negatives(corpus, vectors, config, rows, rows.positive)
+    own = (vectors[rows.anchor] * vectors[rows.positive]).sum(axis=1)
+    for i, anchor in enumerate(rows.anchor):
+        for j in np.flatnonzero(allowed[i]):
+            assert corpus.tasks[anchor] != corpus.tasks[rows.positive[j]]
+            assert vectors[anchor] @ vectors[rows.positive[j]] < 0.9 * own[i] + 1e-6
+        nearest = [vectors[anchor] @ vectors[h] for h in rows.hard[i] if h >= 0]
+        assert nearest == sorted(nearest, reverse=True)
+        assert all(value < 0.9 * own[i] + 1e-6 for value in nearest)
+    other = pairs.ranked_rows(corpus, vectors, config, 1)
+    assert not np.array_equal(rows.positive, other.positive)
+
+
+def test_held_out_tasks_and_their_texts_never_enter(tmp_path):
+    copy = LibraryTask("copy", (FRAMES[0].format("sort"), "Put in order."), "cluster9")
+    tasks = Library.of([*library().tasks, copy], "verbs")
+    corpus = Corpus.of(tasks, ["sort", "cluster1"])
+    assert corpus.held_out == ("count", "sort", "summarise")
+    assert corpus.names == ("classify", "copy", "reverse", "translate")
+    assert corpus.shared == 1
+    assert not [t for t in corpus.texts if any(v in t for v in ("sort", "count", "summarise"))]
+    result = run(tmp_path / "out", held_out=["sort", "cluster1"], tasks=tasks)
+    assert result.record["held_out"] == ["count", "sort", "summarise"]
+    assert "Held out: count, sort, summarise." in (tmp_path / "out/README.md").read_text()
+    with pytest.raises(DataError, match="held-out 'sorted'.*did you mean 'sort'"):
+        Corpus.of(tasks, "sorted")
+    with pytest.raises(DataError, match="alignment needs two tasks"):
+        Corpus.of(tasks, [*VERBS])
+
+
+def test_tasks_that_share_a_source_or_text_are_related():
+    changed = LibraryTask("count", ("Count.", FRAMES[1].format("reverse")), None, ("set0",))
+    corpus = Corpus.of(library(count=changed))
+    names = {name: i for i, name in enumerate(corpus.names)}
+    assert corpus.related[names["count"], names["sort"]]
+    assert corpus.related[names["count"], names["reverse"]]
+    assert not corpus.related[names["count"], names["classify"]]
+    assert corpus.clusters[names["count"]] == -1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"hard_negatives": 2},
+        {"cluster_label": 0.5},
+        {"loss": "ranking"},
+        {"loss": "ranking", "hard_negatives": 2, "cluster_label": 0.5},
+    ],
+    ids=str,
+)
+def test_alignment_learns_and_is_saved(tmp_path, change):
+    config = dataclasses.replace(FAST, epochs=30, **change)
+    result = run(tmp_path / "out", config)
+    assert np.mean(result.losses[-8:]) < np.mean(result.losses[:8])
+    assert result.found_after > result.found_before
+    saved = Tiny(tmp_path / "out")
+    corpus = Corpus.of(library())
+    assert pairs.found_share(corpus, alignment.embed(saved, corpus.texts)) == result.found_after
+    record = json.loads((tmp_path / "out/alignment.json").read_text())
+    assert record["losses"] == list(result.losses) and record["parameters"]["epochs"] == 30
+    assert not (tmp_path / "out" / alignment.STATE).exists()
+    card = (tmp_path / "out/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: sentence-transformers\n")
+    assert all(verb in card for verb in VERBS)
+
+
+def test_a_stopped_run_goes_on_alike(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    update, calls = alignment._update, []
+
+    def stops(*args):
+        calls.append(1)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return update(*args)
+
+    monkeypatch.setattr(alignment, "_update", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts")
+    assert (tmp_path / "parts" / alignment.STATE).exists()
+    monkeypatch.setattr(alignment, "_update", update)
+    with pytest.raises(ConfigError, match="another library, base, held-out list"):
+        run(tmp_path / "parts", held_out=["sort"])
+    parts = run(tmp_path / "parts")
+    assert len(calls) > 6 and parts.losses == whole.losses
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    before = (tmp_path / "whole/model.safetensors").stat().st_mtime_ns
+    again = run(tmp_path / "whole")
+    assert again.record == whole.record and again.losses == whole.losses
+    assert (tmp_path / "whole/model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another library"):
+        run(tmp_path / "whole", AlignConfig())
+
+
+def test_folders_that_are_something_else(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty and holds no alignment"):
+        run(tmp_path / "other")
+    with pytest.raises(ConfigError, match="is a file"):
+        run(tmp_path / "other/thesis.txt")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / alignment.STATE).write_bytes(b"not it")
+    with pytest.raises(DataError, match="is corrupt"):
+        run(tmp_path / "bad")
+    (tmp_path / "bad" / alignment.RECORD).write_text("{")
+    with pytest.raises(DataError, match="is not JSON"):
+        run(tmp_path / "bad")
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+    with pytest.raises(ConfigError, match="epoch 1, step 1; AlignConfig.learning_rate"):
+
+        class Broken(Tiny):
+            def forward(self, features):
+                found = super().forward(features)
+                found["sentence_embedding"] = found["sentence_embedding"] * float("nan")
+                return found
+
+        alignment.align(
+            library(), "base", str(tmp_path / "out"), (), AlignConfig(loss="ranking"), load=Broken
+        )
+
+
+def test_the_rate_rises_and_falls():
+    config = AlignConfig(epochs=2, learning_rate=1.0, warmup=0.5)
+    rates = [alignment.learning_rate(step, 10, config) for step in range(20)]
+    assert rates.index(max(rates)) == 5 and max(rates) == 1
+    assert rates[:5] == sorted(rates[:5]) and rates[5:] == sorted(rates[5:], reverse=True)
+    assert 0 < rates[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"loss": "ranked"}, "did you mean 'ranking'"),
+        ({"epochs": 0}, "epochs must be a whole number from 1"),
+        ({"guard": 1.5}, "guard must be from 0 to 1"),
+        ({"cluster_label": -1}, "cluster_label must be from 0"),
+    ],
+)
+def test_wrong_parameters(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        AlignConfig(**wrong)
+
+
+def test_gin_gives_the_parameters(tmp_path):
+    with gin.unlock_config():
+        gin.bind_parameter("AlignConfig.epochs", 1)
+    try:
+        result = alignment.align(library(), "base", str(tmp_path / "out"), load=Tiny)
+    finally:
+        gin.clear_config()
+    assert len(result.losses) == 1 and result.record["parameters"]["learning_rate"] == 1e-6
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("sentence_transformers") is not None, reason="it is installed"
+)
+def test_without_sentence_transformers_it_is_said(tmp_path):
+    with pytest.raises(ConfigError, match=r"pip install flan-jax\[selector\]"):
+        alignment.align(library(), "base", str(tmp_path / "out"))
+
+
+def test_a_real_sentence_transformers_folder(tmp_path):
+    """A random BERT of two layers: loaded, aligned, saved, loaded again."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    import transformers
+
+    words = sorted({word for frame in FRAMES for word in frame.lower().split()} | set(VERBS))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ":", *words]
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "vocab.txt").write_text("\n".join(vocabulary))
+    transformers.BertTokenizer(str(base / "vocab.txt")).save_pretrained(base)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(base)
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        alignment.load_model(str(tmp_path / "none"))
+    result = alignment.align(library(), str(base), str(tmp_path / "out"), ["sort"], FAST, "cpu")
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
+    found = model.encode(["Please count what follows."], normalize_embeddings=True)
+    ours = alignment.embed(model, ["Please count what follows."])
+    np.testing.assert_allclose(found, ours, atol=1e-5)
+    assert len(result.losses) == 3
