@@ -22,6 +22,7 @@ VERBS = {
     "score": "score anybody's predictions, without a model",
     "baseline": "write the predictions of a heuristic, to be scored",
     "tasks": "list tasks, or show what a model sees of one",
+    "select": "choose tasks to train on from instructions alone",
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
     "model-info": "print every parameter, where it lies and how large it is",

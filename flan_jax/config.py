@@ -38,6 +38,7 @@ PATH_MACROS = frozenset(
         "TFDS_DATA_DIR",
         "FLAN_TEMPLATES",
         "NI_V1_DIR",
+        "EMBEDDINGS_DIR",
     ]
 )
 _INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)

@@ -18,6 +18,7 @@ SETTINGS = (
     "NI_V1_DIR", "NI_V1_ENCODING", "NI_V1_BUDGET", "PREPARED_DIR", "VOCABULARY",
     "OPTIONS_STYLE", "OPTIONS_TARGET", "OPTIONS_ORDER", "FEWSHOT_EXEMPLARS", "FEWSHOT_TOKENS",
     "FLAN_TEMPLATES", "SKIP_UNAVAILABLE", "TFDS_DATA_DIR",
+    "EMBEDDINGS_DIR",
 )  # fmt: skip
 
 
@@ -92,3 +93,18 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
 def as_modules(value: Any) -> list[str]:
     """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())
+
+
+def refuse_selected(parts: Sequence[config.Part]) -> None:
+    """Refuses `selected:MANIFEST` where a program that is not ours looks the mixture up.
+
+    Raises:
+        ConfigError: that is so; says what to do.
+    """
+    name = str(config.macros(parts).get("MIXTURE_OR_TASK_NAME"))
+    if name.startswith("selected:"):
+        raise ConfigError(
+            f"T5X looks names up in SeqIO's registry and does not know {name!r}: call "
+            "flan_jax.selector.register_mixture(MANIFEST, name=NAME) in a module of yours, and "
+            "give NAME and that module as MIXTURE_OR_TASK_NAME and MIXTURE_OR_TASK_MODULE"
+        )

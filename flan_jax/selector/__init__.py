@@ -8,3 +8,7 @@
 
 No part of it reads an instance, and none needs a model that was trained here.
 """
+
+from flan_jax.selector.manifest import register_mixture
+
+__all__ = ["register_mixture"]
