@@ -319,7 +319,8 @@ def _related(tasks: Sequence[LibraryTask]) -> np.ndarray:
     related: np.ndarray = np.eye(len(tasks), dtype=bool)
     members: dict[tuple[str, str], list[int]] = {}
     for index, task in enumerate(tasks):
-        for key in [("source", s) for s in task.sources] + [("text", t) for t in task.instructions]:
+        sources = [("source", s.strip().lower().replace("-", "_")) for s in task.sources]
+        for key in sources + [("text", text) for text in task.instructions]:
             members.setdefault(key, []).append(index)
     for group in members.values():
         related[np.ix_(group, group)] = True
