@@ -5,6 +5,7 @@ Colours are left to the page where it has an opinion: text and lines take `--ink
 """
 
 import html
+import os
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -134,8 +135,16 @@ def map_svg(
     marks = {name: place for name, place in zip(names, at, strict=True)}
     stars = {label: _on_paper(place[None])[0] for label, place in (targets or {}).items()}
     parts += [_star(place, label) for label, place in stars.items()]
-    parts += _labels(stars, [(name, marks[name]) for name in labelled], at, set(chosen))
+    short = len(_common_prefix(names))
+    written = [(name[short:], marks[name], name in chosen) for name in labelled]
+    parts += _labels(stars, written, at)
     return "".join([*parts, "</svg>"])
+
+
+def _common_prefix(names: Sequence[str]) -> str:
+    """What all names begin with, up to an underscore: it tells nothing apart."""
+    common = os.path.commonprefix(list(names)) if len(names) > 1 else ""
+    return common[: common.rfind("_") + 1]
 
 
 def _on_paper(places: np.ndarray) -> np.ndarray:
@@ -151,16 +160,15 @@ def _star(place: np.ndarray, label: str) -> str:
 
 def _labels(
     stars: Mapping[str, np.ndarray],
-    names: Sequence[tuple[str, np.ndarray]],
+    names: Sequence[tuple[str, np.ndarray, bool]],
     points: np.ndarray,
-    chosen: Collection[str],
 ) -> list[str]:
     """Names beside their points, as long as none lies on another one."""
     taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
     parts = []
     for label, place, kind in [
         *((_cut(label), place, "label strong") for label, place in stars.items()),
-        *((name, at, "label strong" if name in chosen else "label") for name, at in names),
+        *((name, at, "label strong" if strong else "label") for name, at, strong in names),
     ]:
         box = _room(label, place, taken)
         if box is not None:

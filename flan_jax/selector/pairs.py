@@ -5,7 +5,7 @@ Only texts, task names, clusters and sources are looked at. Indices are those of
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import gin
 import numpy as np
@@ -14,6 +14,7 @@ from flan_jax.errors import ConfigError, DataError, did_you_mean
 from flan_jax.selector.library import Library, LibraryTask
 
 LOSSES = ("cosine", "ranking")
+_BLOCK = 256  # rows of a matrix of similarities that are held at once
 
 
 @gin.configurable
@@ -239,15 +240,14 @@ def ranked_rows(corpus: Corpus, vectors: np.ndarray, config: AlignConfig, epoch:
     """
     rng = np.random.default_rng([config.seed, 1, epoch])
     anchors, positives, hard = [], [], []
-    for index, task in enumerate(corpus.tasks):
-        same = np.flatnonzero(corpus.tasks == task)
-        same = same[same != index]
+    for index, similar in _similarities(vectors, range(len(corpus.texts))):
+        same = _others_of_task(corpus, index)
         if len(same):
             other = int(rng.choice(same))
             anchors.append(index)
             positives.append(other)
-            limit = config.guard * float(vectors[index] @ vectors[other])
-            hard.append(_hard(corpus, vectors, config, index, limit))
+            limit = config.guard * float(similar[other])
+            hard.append(_hard(corpus, similar, config, index, limit))
     width = config.hard_negatives
     return Ranked(
         np.array(anchors),
@@ -285,7 +285,7 @@ def found_share(corpus: Corpus, vectors: np.ndarray) -> float:
     if not len(asked):
         return float("nan")
     found = 0
-    for block in np.array_split(asked, -(-len(asked) // 512)):
+    for block in np.array_split(asked, -(-len(asked) // _BLOCK)):
         cosines = vectors[block] @ vectors.T
         cosines[np.arange(len(block)), block] = -np.inf
         nearest = cosines.argmax(axis=1)
@@ -344,13 +344,14 @@ def _negatives(
     used: np.ndarray = np.zeros(len(corpus.texts), np.int64)
     chosen: list[tuple[int, int]] = []
     without = 0
-    for index in rng.permutation(len(corpus.texts)).tolist():
+    for index, similar in _similarities(vectors, rng.permutation(len(corpus.texts)).tolist()):
         if config.hard_negatives:
-            limit = config.guard * _nearest_positive(corpus, vectors, index)
-            found = [i for i in _hard(corpus, vectors, config, index, limit) if i >= 0]
+            own = similar[_others_of_task(corpus, index)]
+            limit = config.guard * (float(own.max()) if len(own) else 1.0)
+            found = [i for i in _hard(corpus, similar, config, index, limit) if i >= 0]
         else:
             free = corpus.apart(index) & (used < config.negative_reuse)
-            free &= vectors @ vectors[index] < config.negative_below
+            free &= similar < config.negative_below
             found = [int(rng.choice(np.flatnonzero(free)))] if free.any() else []
         used[found] += 1
         without += not found
@@ -369,21 +370,25 @@ def _neighbours(corpus: Corpus, rng: np.random.Generator) -> list[tuple[int, int
     return pairs
 
 
-def _nearest_positive(corpus: Corpus, vectors: np.ndarray, index: int) -> float:
-    """Base similarity to the nearest other instruction of the task; 1 where there is none."""
+def _others_of_task(corpus: Corpus, index: int) -> np.ndarray:
     same = np.flatnonzero(corpus.tasks == corpus.tasks[index])
-    same = same[same != index]
-    return float((vectors[same] @ vectors[index]).max()) if len(same) else 1.0
+    return same[same != index]
+
+
+def _similarities(vectors: np.ndarray, order: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Each index with its base similarity to all texts; blocks, for one by one is slow."""
+    for start in range(0, len(order), _BLOCK):
+        block = list(order[start : start + _BLOCK])
+        yield from zip(block, vectors[block] @ vectors.T, strict=True)
 
 
 def _hard(
-    corpus: Corpus, vectors: np.ndarray, config: AlignConfig, index: int, limit: float
+    corpus: Corpus, similar: np.ndarray, config: AlignConfig, index: int, limit: float
 ) -> list[int]:
     """The nearest unrelated instructions under a similarity; -1 where there are no more."""
     count = config.hard_negatives
     if not count:
         return []
-    similar = vectors @ vectors[index]
     allowed = corpus.apart(index, config.cluster_label is not None) & (similar < limit)
     places = np.flatnonzero(allowed)
     order = places[np.argsort(-similar[places], kind="stable")][:count].tolist()
