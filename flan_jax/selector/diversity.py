@@ -47,8 +47,9 @@ def by_facility(
 ) -> Iterator[int]:
     """Yields tasks that stand best for all tasks that are near to the target.
 
-    The next one adds most to weight * (its score) + (1 - weight) * (the mean over all tasks,
-    weighted by their scores, of the similarity to the nearest accepted one).
+    Scores above the lowest one, divided by their sum, are what tasks weigh. The next one adds most
+    to weight * (weights of the accepted ones) + (1 - weight) * (mean over all tasks, as they
+    weigh, of the similarity to the nearest accepted one).
 
     Args:
         scores: [N].
@@ -65,7 +66,7 @@ def by_facility(
         chosen = accepted()
         covered = closeness[:, chosen].max(axis=1) if chosen else np.zeros(len(scores))
         added = np.einsum("i,ij->j", relevance, np.maximum(closeness - covered[:, None], 0.0))
-        gain = np.where(left, weight * scores + (1 - weight) * added, -np.inf)
+        gain = np.where(left, weight * relevance + (1 - weight) * added, -np.inf)
         task = int(gain.argmax())
         left[task] = False
         yield task

@@ -80,8 +80,14 @@ class EmbeddingCache:
         if not len(self) or not texts:
             return np.full(len(texts), -1)
         wanted = _digests(texts)
-        first: list[int] = np.searchsorted(self._sorted, wanted[:, 0]).tolist()
-        return np.array([self._row(i, d) for i, d in zip(first, wanted, strict=True)])
+        first: Any = np.searchsorted(self._sorted, wanted[:, 0]).tolist()
+        return np.array([self._row(i, d) for i, d in zip(first, wanted, strict=True)], int)
+
+    def refresh(self) -> None:
+        """Looks whether another process, or object, added texts."""
+        size = self._texts.stat().st_size if self._texts.exists() else 0
+        if size // _ENTRY.itemsize != len(self):
+            self._read_entries()
 
     def _row(self, position: int, digest: np.ndarray) -> int:
         """Returns the row of a digest, from the first position of its first number on, or -1."""

@@ -9,6 +9,9 @@ import hashlib
 import importlib.util
 import os
 import pathlib
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -91,6 +94,7 @@ class Embedder:
     def _recall(self, texts: Sequence[str]) -> None:
         if self.cache is None or not texts:
             return
+        self.cache.refresh()
         rows = self.cache.rows(texts)
         kept = self.cache.read(rows[rows >= 0])
         known = (text for text, row in zip(texts, rows, strict=True) if row >= 0)
@@ -176,11 +180,27 @@ class SentenceEncoder:
             raise ConfigError(f"encoder {self.name!r}: there is no such folder")
         local = _hub_folder(self.name)
         if local is None:
+            self._require_hub()
             self._load(self.name)  # downloads what it needs of the model
             local = _hub_folder(self.name)
         if local is None:
             raise ConfigError(f"encoder {self.name!r} was loaded, but its files were not found")
         return local
+
+    def _require_hub(self) -> None:
+        """Refuses at once where the hub's client would try for minutes.
+
+        Raises:
+            ConfigError: the hub does not answer.
+        """
+        import huggingface_hub
+
+        if not _answers(huggingface_hub.constants.ENDPOINT):
+            raise ConfigError(
+                f"encoder {self.name!r} is not on this machine, and "
+                f"{huggingface_hub.constants.ENDPOINT} does not answer; give the folder of a "
+                "sentence-transformers model, or --encoder=lexical, which needs none"
+            )
 
     def _load(self, where: str) -> Any:
         if self._model is None:
@@ -226,6 +246,19 @@ def _hub_folder(name: str) -> str | None:
         if isinstance(found, str):
             return os.path.dirname(found)
     return None
+
+
+def _answers(url: str, seconds: float = 5.0) -> bool:
+    """Whether the host of a URL takes connections; behind a proxy that is not asked."""
+    parsed = urllib.parse.urlsplit(url)
+    if urllib.request.getproxies().get(parsed.scheme):
+        return True
+    port = parsed.port or (80 if parsed.scheme == "http" else 443)
+    try:
+        with socket.create_connection((parsed.hostname or "", port), timeout=seconds):
+            return True
+    except OSError:
+        return False
 
 
 def _local_default() -> str | None:

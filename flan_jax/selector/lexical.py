@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 WORDS = (1, 2)
 CHARACTERS = (3, 4, 5)
 # How much words count beside characters, as squared lengths.
-WORD_SHARE = 0.5
+WORD_SHARE = 0.3
 WIDTH = 256
 # Above this number of texts the SVD is of the sparse matrix itself.
 _MOST_DENSE = 2500
@@ -73,7 +73,7 @@ class LexicalEncoder:
         }
 
     def _fit(self) -> None:
-        corpus = self._corpus or ["?"]
+        corpus = self._corpus or ["nothing"]
         self._blocks = [
             _Block(_words, corpus, WORD_SHARE),
             _Block(_characters, corpus, 1 - WORD_SHARE),
@@ -96,7 +96,8 @@ class _Block:
             frequency.update(terms(text).keys())
         self._column = {term: i for i, term in enumerate(sorted(frequency))}
         counts = np.array([frequency[term] for term in self._column], float)
-        self._idf = np.log((1 + len(corpus)) / (1 + counts)) + 1
+        # Above zero even for a term of every text, so that one text alone is not nothing.
+        self._idf = np.log((1 + len(corpus)) / (0.5 + counts))
 
     def features(self, texts: Sequence[str]) -> Any:
         """Returns a sparse matrix [n, terms] with rows of length `share` ** 0.5, or zero."""

@@ -20,7 +20,7 @@ REFINEMENT = 1
 # What parts the input of a template from its target, in promptsource.
 SEPARATOR = "|||"
 
-_JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}+", re.DOTALL)
 _STRAY = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|#\}")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][\w.\- ]{0,63}\}")
 _EMPTY_PAIR = re.compile(r"\"\s*\"|``\s*''|“\s*”|‘\s*’|\(\s*\)|\[\s*\]|(?<!\w)'\s*'(?!\w)")

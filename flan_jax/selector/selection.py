@@ -303,13 +303,17 @@ class _Selection:
 
     def _combined(self, pairs: Sequence[scoring.Pairs]) -> np.ndarray:
         """Returns the score [N] of every candidate over all targets."""
-        how, top_p = self.parameters.aggregation, self.parameters.top_p
-        scores = np.stack([scoring.aggregate(each, how, top_p=top_p) for each in pairs])
+        scores = self._each(pairs)
         if len(scores) == 1:
             return scores[0]
         if self.parameters.combine == "turns":
             return scoring.places(scoring.take_turns(scores))
         return scores.max(axis=0) if self.parameters.combine == "max" else scores.mean(axis=0)
+
+    def _each(self, pairs: Sequence[scoring.Pairs]) -> np.ndarray:
+        """Returns the scores [targets, N] of every candidate for each target."""
+        how, top_p = self.parameters.aggregation, self.parameters.top_p
+        return np.stack([scoring.aggregate(each, how, top_p=top_p) for each in pairs])
 
     def _chosen(self) -> list[int]:
         """Returns the candidates that are chosen, in the order in which they were."""
@@ -420,12 +424,17 @@ class _Selection:
             others = [others[i] for i in sorted(drawn)]
         how = self.parameters.transform
         null = np.stack(
-            [self._combined([self.selector.pairs(o, how, self.candidates)]) for o in others]
+            [self._each([self.selector.pairs(o, how, self.candidates)])[0] for o in others]
         )
         related = np.array(
             [[_related(other, tasks[i]) for i in self.candidates] for other in others]
         )
-        return scoring.z_scores(self.scores, null, related)
+        of_target = [scoring.z_scores(scores, null, related) for scores in self._each(self.pairs)]
+        return (
+            np.mean(of_target, axis=0)
+            if self.parameters.combine == "mean"
+            else np.max(of_target, axis=0)
+        )
 
     def _stability(self, k: int) -> dict[int, float]:
         """Returns how often each of the best candidates is among the first k of a resampling.

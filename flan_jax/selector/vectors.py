@@ -65,8 +65,9 @@ class Transformer:
     def fit(cls, how: str, vectors: np.ndarray) -> "Transformer | None":
         """Returns what `how` does to vectors, learned from vectors [n, d]; None for nothing.
 
-        "center" subtracts their mean; "whiten" also gives every direction the same variance
-        (Su et al. 2021, arXiv 2103.15316, section 3).
+        "center" subtracts their mean; "whiten" also evens out the variances of all directions
+        (Su et al. 2021, arXiv 2103.15316, section 3; with their mean added, without which few
+        texts would be equally far from each other).
 
         Raises:
             ConfigError: there is no such transform.
@@ -81,7 +82,7 @@ class Transformer:
         centred = vectors - mean
         variances, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
         kept = variances > _LEAST_VARIANCE * variances.sum()
-        return cls(mean, directions[:, kept] / np.sqrt(variances[kept]))
+        return cls(mean, directions[:, kept] / np.sqrt(variances[kept] + variances.mean()))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the transformed vectors on the grid; each depends on itself only."""

@@ -1,0 +1,246 @@
+"""Encoders and the cache: the same vectors however texts are batched, and each made once."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flan_jax.errors import ConfigError, DataError
+from flan_jax.selector import vectors
+from flan_jax.selector.embedding_cache import EmbeddingCache
+from flan_jax.selector.encoders import Embedder, get_encoder, hash_folder
+from flan_jax.selector.lexical import LexicalEncoder
+
+TEXTS = [
+    "Add the numbers.",
+    "Sum all of the given numbers.",
+    "Translate the sentence into French.",
+    "Is the review positive or negative?",
+    "Summarize the article in one sentence.",
+    "Write the words in reverse order.",
+]
+
+
+def unit(rows, width, seed=0):
+    return vectors.to_grid(np.random.default_rng(seed).standard_normal((rows, width)))
+
+
+def test_the_grid_makes_products_exact():
+    a, b = unit(37, 48), unit(301, 48, 1)
+    whole = vectors.cosines(a, b)
+    one_by_one = [[float(np.sum(x.astype(float) * y)) for y in b] for x in a]
+    assert (whole == np.array(one_by_one)).all()
+    permuted = np.random.default_rng(2).permutation(48)
+    assert (vectors.cosines(a[:, permuted], b[:, permuted]) == whole).all()
+    assert (vectors.cosines(a[5:6], b[7:200]) == whole[5:6, 7:200]).all()
+    raw = np.random.default_rng(0).standard_normal((37, 48))
+    true = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    assert np.abs(true @ b.T - whole).max() < 1e-5
+
+
+def test_zero_and_broken_vectors():
+    assert (vectors.to_grid(np.zeros((2, 3))) == 0).all()
+    with pytest.raises(DataError, match="NaN"):
+        vectors.to_grid(np.array([[np.nan, 1.0]]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 1000))
+def test_top_k_is_exact_with_ties_in_order(rows, width, seed):
+    # Few distinct rows, so that there are many ties.
+    matrix = unit(7, width, seed)[np.random.default_rng(seed).integers(7, size=rows)]
+    query = unit(1, width, seed + 1)[0]
+    scores = vectors.cosines(query[None], matrix)[0]
+    for k in {1, rows, (rows + 1) // 2}:
+        found, cosine = vectors.top_k(matrix, query, k)
+        expected = sorted(range(rows), key=lambda i: (-scores[i], i))[:k]
+        assert list(found) == expected
+        assert (cosine == scores[expected]).all()
+    with pytest.raises(ConfigError, match="between 1 and"):
+        vectors.top_k(matrix, query, rows + 1)
+
+
+@pytest.mark.parametrize("how", ["center", "whiten"])
+def test_transforms_look_at_one_text_at_a_time(how):
+    raw = unit(40, 8)
+    transform = vectors.Transformer.fit(how, raw)
+    moved = transform(raw)
+    assert (moved[3:4] == transform(raw[3:4])).all()
+    assert np.abs(moved.mean(axis=0)).max() < 0.1
+
+
+def test_the_lexical_encoder_is_the_same_however_it_is_batched():
+    encoder = LexicalEncoder(TEXTS)
+    whole = encoder.encode(TEXTS)
+    assert whole.shape == (6, encoder.width) == (6, 5)
+    for i, text in enumerate(TEXTS):
+        assert (encoder.encode([text]) == whole[i]).all()
+    again = LexicalEncoder(reversed(TEXTS))
+    assert again.hash == encoder.hash
+    assert (again.encode(TEXTS) == whole).all()
+    assert LexicalEncoder(TEXTS[:-1]).hash != encoder.hash
+    assert not encoder.encode(["qqqq zzzz"]).any()
+    cosine = vectors.cosines(*2 * [vectors.to_grid(whole)])
+    assert cosine[0, 1] == np.sort(cosine[0])[-2]  # the two about numbers
+
+
+@pytest.mark.parametrize("corpus", [[], ["One."], ["One.", "Two."], ["Same."] * 3])
+def test_small_corpora(corpus):
+    encoder = LexicalEncoder(corpus)
+    assert encoder.encode(["One two."]).shape == (1, encoder.width)
+
+
+def test_large_corpora_use_the_sparse_svd(monkeypatch):
+    words = [f"w{i}" for i in range(60)]
+    generator = np.random.default_rng(0)
+    corpus = [" ".join(generator.choice(words, 6)) for _ in range(80)]
+    dense = LexicalEncoder(corpus, width=10).encode(corpus)
+    monkeypatch.setattr("flan_jax.selector.lexical._MOST_DENSE", 1)
+    sparse = LexicalEncoder(corpus, width=10).encode(corpus)
+    assert np.allclose(dense, sparse, atol=1e-6)
+    assert (sparse == LexicalEncoder(corpus, width=10).encode(corpus)).all()
+
+
+class Counting:
+    name, hash, width = "counting", "c" * 64, 3
+
+    def __init__(self):
+        self.seen = []
+
+    def encode(self, texts):
+        self.seen += texts
+        return np.array([[len(text), text.count("a"), 1.0] for text in texts])
+
+
+def test_nothing_is_embedded_twice(tmp_path):
+    encoder = Counting()
+    first = Embedder(encoder, root=str(tmp_path))
+    a = first.embed(["a", "bb", "a"])
+    assert encoder.seen == ["a", "bb"]
+    assert (a[0] == a[2]).all()
+    later = Embedder(encoder, root=str(tmp_path))
+    b = later.embed(["bb", "ccc", "a"])
+    assert encoder.seen == ["a", "bb", "ccc"]
+    assert (first.encoded, later.encoded) == (2, 1)
+    assert (b[[2, 0]] == a[:2]).all()
+    assert len(Embedder(encoder, root=str(tmp_path)).cache) == 3
+    with pytest.raises(DataError, match="empty"):
+        first.embed(["a", " "])
+
+
+def test_two_writers_share_a_cache(tmp_path):
+    one = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    two = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    one.add(["a", "b"], unit(2, 3))
+    two.add(["b", "c"], unit(2, 3, 1))
+    assert len(EmbeddingCache("e" * 64, 3, root=str(tmp_path))) == 3
+    assert (two.read(two.rows(["a", "b"])) == unit(2, 3)).all()
+
+
+def test_a_killed_writer_leaves_nothing_wrong(tmp_path):
+    cache = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    cache.add(["a"], unit(1, 3))
+    for name in ("vectors.f32", "texts.bin"):
+        with open(cache.folder / name, "ab") as file:
+            file.write(b"half")
+    cache = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    cache.add(["b"], unit(1, 3, 1))
+    cache = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    assert (cache.read(cache.rows(["a", "b"])) == np.concatenate([unit(1, 3), unit(1, 3, 1)])).all()
+
+
+@pytest.mark.parametrize("how", ["vector", "short", "facts", "other"])
+def test_a_corrupt_cache_is_said(tmp_path, how):
+    cache = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    cache.add(["a", "b"], unit(2, 3))
+    file = cache.folder / ("facts.json" if how in ("facts", "other") else "vectors.f32")
+    data = bytearray(file.read_bytes())
+    data[1] ^= 255
+    if how == "short":
+        data = data[:4]
+    if how == "other":
+        data = json.dumps({"format": 99}).encode()
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"corrupt: .*remove that folder"):
+        later = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+        later.read(later.rows(["a", "b"]))
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="EMBEDDINGS_DIR"):
+        EmbeddingCache("e" * 64, 3, root=str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="local folder"):
+        EmbeddingCache("e" * 64, 3, root="gs://bucket/x")
+
+
+def test_an_encoder_that_is_not_reachable_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr("flan_jax.selector.encoders._answers", lambda url: False)
+    with pytest.raises(ConfigError, match="--encoder=lexical"):
+        get_encoder("no-such-model")
+    with pytest.raises(ConfigError, match="--encoder=lexical|no such folder"):
+        get_encoder("/no/such/folder")
+
+
+def test_lexical_is_the_default_where_nothing_else_is(monkeypatch):
+    monkeypatch.setattr("flan_jax.selector.encoders._local_default", lambda: None)
+    assert get_encoder(None, TEXTS).name == "lexical"
+
+
+def test_a_model_is_hashed_by_its_files(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    before = hash_folder(str(tmp_path))
+    (tmp_path / "README.md").write_text("prose")
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx/model.onnx").write_text("weights")
+    assert hash_folder(str(tmp_path)) == before
+    (tmp_path / "config.json").write_text("{ }")
+    assert hash_folder(str(tmp_path)) != before
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A sentence-transformers folder with random weights."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    import torch
+    import transformers
+    from sentence_transformers import models
+
+    folder = tmp_path_factory.mktemp("model")
+    letters = [chr(c) for c in range(97, 123)]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *["##" + c for c in letters]]
+    (folder / "vocab.txt").write_text("\n".join(tokens))
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "hf")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=256,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder / "hf")
+    modules = [models.Transformer(str(folder / "hf")), models.Pooling(32)]
+    sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(
+        str(folder / "st")
+    )
+    return str(folder / "st")
+
+
+def test_a_sentence_transformers_folder(tiny_model, tmp_path):
+    encoder = get_encoder(tiny_model)
+    whole = encoder.encode(TEXTS)
+    assert whole.shape == (len(TEXTS), encoder.width) == (6, 32)
+    for i in reversed(range(len(TEXTS))):
+        assert (encoder.encode(TEXTS[i : i + 1]) == whole[i]).all()
+    assert encoder.describe()["kind"] == "sentence-transformers"
+    first = Embedder(encoder, root=str(tmp_path))
+    second = Embedder(get_encoder(tiny_model), root=str(tmp_path))
+    assert (first.embed(TEXTS) == second.embed(TEXTS)).all()
+    assert (first.encoded, second.encoded) == (6, 0)
+
+
+def test_a_broken_model_folder(tmp_path):
+    pytest.importorskip("sentence_transformers")
+    (tmp_path / "modules.json").write_text("[")
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        _ = get_encoder(str(tmp_path)).width

@@ -1,0 +1,171 @@
+"""Libraries: refinement, cards, JSONL, Super-NI folders; no instance is read."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flan_jax.errors import ConfigError, DataError
+from flan_jax.selector.library import Counts, Library, LibraryTask, refine, refine_all
+from flan_jax.selector.sources import load_library, with_sizes
+
+
+@pytest.mark.parametrize(
+    ("text", "refined"),
+    [
+        ("Add  the\n numbers.", "Add the numbers."),
+        ('{{premise}} Is "{{h}}" right? ||| {{ choices[label] }}', "Is right?"),
+        ("{# note #}{% if a %}Say yes{% else %}no{% endif %} .", "Say yes no."),
+        ("Given {premise}, say {the other} ( {x} )", "Given, say"),
+        ("{{ a }}", ""),
+        ("... ? !", ""),
+        ("|||", ""),
+        ("The cats' and dogs' food, {as JSON: 1}", "The cats' and dogs' food, {as JSON: 1}"),
+        ("{{{a}}} ok", "ok"),
+        ("unclosed {{ brace", "unclosed brace"),
+        ("Übersetze ins Französische: {{ satz }}", "Übersetze ins Französische:"),
+    ],
+)
+def test_refinement(text, refined):
+    assert refine(text) == refined
+
+
+@given(st.text(st.sampled_from("a b{}%#|\"'()\n.,_é1")))
+def test_refining_twice_changes_nothing(text):
+    once = refine(text)
+    assert refine(once) == once
+    assert "{{" not in once and "{%" not in once and "|||" not in once
+    assert once == " ".join(once.split())
+
+
+def test_what_is_dropped_is_counted():
+    kept, counts = refine_all(["Add {{x}}.", "Add {{y}}.", "{{z}}", "Sum."])
+    assert kept == ("Add.", "Sum.")
+    assert counts == Counts(read=4, kept=2, empty=1, repeated=1)
+
+
+def jsonl(tmp_path, *rows):
+    path = tmp_path / "lib.jsonl"
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows))
+    return str(path)
+
+
+def test_a_jsonl_library(tmp_path):
+    path = jsonl(
+        tmp_path,
+        {"task": "b", "instructions": ["Do {{b}} b.", "{{only}}"], "cluster": "c", "tokens": 7},
+        "",
+        {"task": "a", "instructions": ["Do a."], "sources": ["s"]},
+        {"task": "nothing", "instructions": ["{{x}}"]},
+    )
+    library = load_library(path)
+    assert library.tasks == (
+        LibraryTask("a", ("Do a.",), None, ("s",)),
+        LibraryTask("b", ("Do b.",), "c", (), 7),
+    )
+    assert library.counts == Counts(read=4, kept=2, empty=2, tasks_without=1)
+    again = load_library(jsonl(tmp_path, {"task": "a", "instructions": ["Do a."]}))
+    assert again.hash != library.hash
+    assert Library.of(reversed(library.tasks), "x").hash == library.hash
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[]", "line 1: not an object"),
+        ({"instructions": ["a"]}, "'task' is missing"),
+        ({"task": "a", "instructions": "a"}, "'instructions' must be a list"),
+        ({"task": "a", "instructions": []}, "at least one text"),
+        ({"task": "a", "instructions": [" "]}, "none of it blank"),
+        ({"task": "a", "instructions": ["a", 1]}, "instructions[1]"),
+        ({"task": "a", "instruction": ["a"]}, "did you mean 'instructions'"),
+        ({"task": "a", "instructions": ["a"], "tokens": 0}, "'tokens'"),
+        ('{"task": "a", "instructions": ["\\ud800"]}', "surrogate"),
+        ({"task": "a", "instructions": ["{{x}}"]}, "no task with an instruction"),
+        ("", "no task with an instruction"),
+    ],
+)
+def test_wrong_jsonl(tmp_path, row, message):
+    with pytest.raises(DataError) as error:
+        load_library(jsonl(tmp_path, row))
+    assert message in str(error.value)
+    assert "lib.jsonl" in str(error.value)
+
+
+def test_wrong_libraries(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        load_library(str(tmp_path / "nothing.jsonl"))
+    with pytest.raises(ConfigError, match="did you mean 'super_ni'"):
+        load_library("superni:/x")
+    with pytest.raises(ConfigError, match="neither a task module"):
+        load_library("what is this")
+    with pytest.raises(ConfigError, match="no task module 'foo.bar'"):
+        load_library("foo.bar")
+    with pytest.raises(DataError, match="no such folder"):
+        load_library(f"super_ni:{tmp_path}/x")
+    with pytest.raises(DataError, match="no task files"):
+        load_library(f"super_ni:{tmp_path}")
+    with pytest.raises(DataError, match="two tasks named 'a'"):
+        load_library(jsonl(tmp_path, *[{"task": "a", "instructions": ["A."]}] * 2))
+
+
+def test_sizes(tmp_path):
+    library = load_library(jsonl(tmp_path, {"task": "a", "instructions": ["A."]}))
+    csv = tmp_path / "sizes.csv"
+    csv.write_text("task,tokens\na,12\nother,3\n")
+    assert with_sizes(library, str(csv)).get("a").tokens == 12
+    for text, message in [("task\na\n", "no column"), ("task,tokens\na,-1\n", "line 2")]:
+        csv.write_text(text)
+        with pytest.raises(DataError, match=message):
+            with_sizes(library, str(csv))
+
+
+def task_object(**fields):
+    return {
+        "Source": ["squad"],
+        "Categories": ["Question Answering"],
+        "Definition": ["Answer {the question}.", "Answer it."],
+        "Instances": [{"id": "1", "input": "SECRET", "output": ["SECRET"]}],
+    } | fields
+
+
+def test_super_ni_files_are_read_without_their_instances(tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    whole = json.dumps(task_object())
+    # What follows "Instances" is never parsed: here it is not even JSON.
+    (folder / "task1-a.json").write_text(whole.replace('"SECRET"', "NOT JSON"))
+    first = load_library(f"super_ni:{tmp_path}")
+    task = first.get("super_ni_task1_a")
+    assert task.instructions == ("Answer.", "Answer it.")
+    assert (task.cluster, task.sources) == ("Question Answering", ("squad",))
+    # The same with the instances removed, and with the fields behind them.
+    (folder / "task1-a.json").write_text(json.dumps(task_object(Instances=[])))
+    assert load_library(f"super_ni:{tmp_path}").hash == first.hash
+    backwards = dict(reversed(task_object().items()))
+    (folder / "task1-a.json").write_text(json.dumps(backwards, indent=1))
+    assert load_library(f"super_ni:{tmp_path}").hash == first.hash
+    for text, message in [("[]", "not a JSON object"), ("{", "not JSON"), ("{}", "Definition")]:
+        (folder / "task1-a.json").write_text(text)
+        with pytest.raises(DataError, match=message):
+            load_library(f"super_ni:{tmp_path}")
+
+
+def test_the_super_ni_library_has_the_cards_names(shared_data):
+    library = load_library(f"super_ni:{shared_data}/super_ni")
+    assert len(library.tasks) == 145
+    manifest = json.loads((shared_data / "super_ni/manifest.json").read_text())
+    assert manifest
+    for task in library.tasks:
+        assert task.name.startswith("super_ni_task")
+
+
+def test_cards_of_a_module():
+    library = load_library("tasks.minilab")
+    task = library.get("minilab_first_word")
+    assert task.cluster == "selection"
+    assert len(task.instructions) >= 4
+    with pytest.raises(DataError, match="did you mean 'minilab_first_word'"):
+        library.get("minilab_frist_word")
