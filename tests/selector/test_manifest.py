@@ -191,3 +191,24 @@ def test_selecting_imports_neither_jax_nor_a_model(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_training_and_scoring_on_a_manifest(tmp_path, prepared_dir, capsys):
+    path = manifest_of(tmp_path, *SCORES)
+    command = [
+        "train", "--gin_file=gin_configs/test/toy.gin", "--gin.TRAIN_STEPS=2",
+        f"--gin.MIXTURE_OR_TASK_NAME='selected:{path}'",
+        "--gin.MIXTURE_OR_TASK_MODULE=tasks.minilab", "--gin.CHECKPOINT_PERIOD=2",
+        "--gin.TASK_FEATURE_LENGTHS={'inputs': 256, 'targets': 64}",
+        f"--gin.MODEL_DIR={tmp_path}/run", f"--gin.PREPARED_DIR={prepared_dir}",
+    ]  # fmt: skip
+    assert cli.run(command) == 0
+    assert "2 tasks" in capsys.readouterr().out
+    command = [
+        "eval", f"--checkpoint={tmp_path}/run", f"--mixture=selected:{path}",
+        "--module=tasks.minilab", f"--out={tmp_path}/out", "--gin.EVAL_BATCH_SIZE=8",
+    ]  # fmt: skip
+    assert cli.run(command) == 0
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert "minilab_first_word" in json.dumps(metrics)
