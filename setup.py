@@ -19,8 +19,8 @@ setup(
     packages=find_namespace_packages(include=["flan_jax*", "tasks*", "gin_configs*"]),
     package_data={
         "flan_jax.instructions": ["vocabularies/*.model"],
+        "flan_jax.pages": ["*.jinja"],
         "flan_jax.selector": ["*.jinja"],
-        "flan_jax.studies": ["*.jinja"],
         "gin_configs": ["**/*.gin"],
         "tasks.flan": ["samples/*.yaml"],
         "tasks.minilab": ["FINGERPRINT", "base/**/*"],

@@ -90,6 +90,23 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     return values
 
 
+def apply_settings(overrides: Sequence[str], more: Sequence[tuple[str, str]] = ()) -> None:
+    """Puts settings such as SUPER_NI_DIR where task modules look for them, without a run file.
+
+    Args:
+        overrides: `NAME=value` as on the command line, without `--gin.`.
+        more: further names and values, as gin text.
+
+    Raises:
+        ConfigError: one is not among `SETTINGS`.
+    """
+    known = config.Part("the command line", "".join(f"{name} = None\n" for name in SETTINGS))
+    pairs = [*(config.parse_override(text) for text in overrides), *more]
+    given = "".join(f"{name} = {value}\n" for name, value in pairs)
+    config.check_overrides([known], given)
+    configure([known, config.Part("the command line", given)])
+
+
 def as_modules(value: Any) -> list[str]:
     """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())

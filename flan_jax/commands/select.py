@@ -1,19 +1,35 @@
 """Choose tasks to train on from instructions alone.
 
 flan-jax select --target "Add the numbers." --library=tasks.minilab -k 5 --out=manifest.json
-flan-jax select --target-task=minilab_first_word --library=tasks.minilab --diversity=mmr
+flan-jax select --target-task=minilab_first_word --library=tasks.minilab --explain=why.html
 flan-jax select --target "..." --library=super_ni:DIR -k 70 --encoder=all-MiniLM-L6-v2
 flan-jax train ... --gin.MIXTURE_OR_TASK_NAME="'selected:manifest.json'"
+
+flan-jax select align --library=tasks.minilab --base=FOLDER --out=DIR    # tune an encoder
+flan-jax select evaluate --transfer=FILE.csv --library=tasks.minilab     # against true transfer
+flan-jax select evaluate --paraphrases --library=tasks.minilab           # without any training
+flan-jax select map --library=tasks.minilab --out=map.html               # look at a library
+flan-jax select samples --library=tasks.minilab --out=samples.jsonl      # for --method=samples
+flan-jax select study --out=runs/selection                               # does it help to train?
 """
 
 import argparse
 from typing import Any
 
 TAKES_GIN = True
+ACTIONS = {
+    "align": "tune an encoder on a library",
+    "evaluate": "compare scores with true transfer",
+    "map": "draw a library",
+    "samples": "write inputs of tasks, for --method=samples",
+    "study": "train on what is selected, on random tasks and on all, and compare",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
+    actions = parser.add_subparsers(dest="action", metavar="{" + ",".join(ACTIONS) + "}")
+    made = {name: actions.add_parser(name, help=text) for name, text in ACTIONS.items()}
     what = parser.add_argument_group("what for")
     what.add_argument("--target", action="append", default=[], help="an instruction; repeatable")
     what.add_argument(
@@ -31,28 +47,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a dataset of the target; tasks that share it are left out; repeatable",
     )
-    among = parser.add_argument_group("among what")
+    among = _add_library(parser)
+    among.add_argument("--exclude", action="append", default=[], metavar="TASK", help="repeatable")
     among.add_argument(
+        "--share-sources",
+        action="store_true",
+        help="tasks that share a dataset with the target may be chosen",
+    )
+    how = _add_scoring(parser)
+    _add_choice(how)
+    out = parser.add_argument_group("what comes out")
+    out.add_argument("--out", metavar="FILE", help="write the manifest here")
+    out.add_argument("--json", action="store_true", help="print the manifest")
+    out.add_argument("--explain", metavar="FILE.html", help="write a page that says why")
+    out.add_argument("--show", type=int, help="tasks of the ranking to print (those chosen)")
+    out.add_argument("--rates", default="uniform", help="uniform, examples or softmax")
+    out.add_argument("--cap", type=int, help="with examples: most examples of a task that count")
+    out.add_argument("--temperature", type=float, default=0.1, help="with softmax (0.1)")
+    _add_align(made["align"])
+    _add_library(made["evaluate"])
+    _add_scoring(made["evaluate"])
+    _add_evaluate(made["evaluate"])
+    _add_library(made["map"])
+    _add_scoring(made["map"])
+    made["map"].add_argument("--out", metavar="FILE.html", required=True)
+    _add_library(made["samples"])
+    made["samples"].add_argument("--out", metavar="FILE.jsonl", required=True)
+    made["samples"].add_argument("-n", type=int, default=32, help="inputs of each task (32)")
+    _add_study(made["study"])
+
+
+def _add_library(parser: argparse.ArgumentParser) -> Any:
+    group = parser.add_argument_group("among what")
+    group.add_argument(
         "--library",
         metavar="LIBRARY",
         help="task module, FILE.jsonl, super_ni:DIR or promptsource:DIR; several with commas",
     )
-    among.add_argument("--module", action="append", default=[], help="task module to import too")
-    among.add_argument("--exclude", action="append", default=[], metavar="TASK")
-    among.add_argument("--share-sources", action="store_true", help="do not leave those out")
-    _add_choice_arguments(parser.add_argument_group("how"))
-    out = parser.add_argument_group("what comes out")
-    out.add_argument("--out", metavar="FILE", help="write the manifest here")
-    out.add_argument("--json", action="store_true", help="print the manifest")
-    out.add_argument("--rates", default="uniform", help="uniform, examples or softmax")
-    out.add_argument("--cap", type=int, help="with examples: most examples of a task that count")
-    out.add_argument("--temperature", type=float, default=0.1, help="with softmax (0.1)")
+    group.add_argument(
+        "--among",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only these tasks of it: a mixture, a cluster or a task; repeatable",
+    )
+    group.add_argument(
+        "--module", action="append", default=[], help="task module to import too; repeatable"
+    )
+    return group
 
 
-def _add_choice_arguments(how: Any) -> None:
-    how.add_argument("-k", type=int, help="number of tasks (5, unless another rule is given)")
+def _add_scoring(parser: argparse.ArgumentParser) -> Any:
+    how = parser.add_argument_group("how")
     how.add_argument(
-        "--encoder", help="lexical, or name or folder of a sentence-transformers model"
+        "--encoder",
+        help="lexical, name or folder of a sentence-transformers model, or t5:CHECKPOINT",
     )
     how.add_argument(
         "--aggregation",
@@ -60,7 +109,19 @@ def _add_choice_arguments(how: Any) -> None:
         help="of pairs of instructions: mean, max, top_p, centroid, rank_vote or round_robin",
     )
     how.add_argument("--top-p", type=float, default=0.25, help="share of the pairs (0.25)")
-    how.add_argument("--transform", default="none", help="none, center or whiten")
+    how.add_argument("--transform", default="none", help="none, center, whiten or within")
+    return how
+
+
+def _add_choice(how: Any) -> None:
+    how.add_argument(
+        "--method",
+        default="instructions",
+        help="instructions, or a baseline: random, all, samples or oracle",
+    )
+    how.add_argument("--samples", metavar="FILE.jsonl", help="for samples: see `select samples`")
+    how.add_argument("--transfer", metavar="FILE.csv", help="for oracle: source,target,score")
+    how.add_argument("-k", type=int, help="number of tasks (5, unless another rule is given)")
     how.add_argument("--combine", default="mean", help="of several targets: mean, max or turns")
     how.add_argument("--threshold", type=float, help="least score")
     how.add_argument("--z", type=float, help="least score in standard deviations above chance")
@@ -74,52 +135,172 @@ def _add_choice_arguments(how: Any) -> None:
     how.add_argument("--seed", type=int, default=0)
 
 
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    from flan_jax.commands import common
+
+    _add_library(parser)
+    parser.add_argument("--base", help="name or folder of a sentence-transformers model")
+    parser.add_argument("--out", metavar="DIR", help="folder for the aligned model")
+    parser.add_argument(
+        "--held-out",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="task or cluster that must not enter; repeatable",
+    )
+    parser.add_argument("--device", help="torch's name of a device (the best one there is)")
+    common.add_gin_arguments(parser)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--transfer", metavar="FILE.csv", help="columns source,target,score")
+    parser.add_argument(
+        "--paraphrases",
+        nargs="?",
+        const="",
+        metavar="FILE.jsonl",
+        help="how often wordings find their own task: those of the file, a library of other "
+        "wordings, or each instruction in turn, its task keeping the others",
+    )
+    parser.add_argument(
+        "-k", action="append", type=int, default=[], help="of regret@k; repeatable (1, 3, 5, 10)"
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--json", action="store_true", help="as JSON, with every target")
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    from flan_jax.commands import common
+
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of runs, table and page (runs/selection)"
+    )
+    parser.add_argument("--fast", action="store_true", help="a few steps: to see that it runs")
+    common.add_gin_arguments(parser)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Chooses."""
+    """Chooses, or does what was asked for."""
+    if args.action:
+        from flan_jax.commands import select_actions
+
+        return int(getattr(select_actions, f"run_{args.action}")(args))
+    return _choose(args)
+
+
+def _choose(args: argparse.Namespace) -> int:
     import sys
 
     from flan_jax.errors import ConfigError
-    from flan_jax.selector import manifest, sources
-    from flan_jax.selector.encoders import Embedder, get_encoder
-    from flan_jax.selector.selection import Selector, all_instructions
+    from flan_jax.selector import explain, manifest, sources
 
-    if not args.library:
-        raise ConfigError("which library? --library=tasks.minilab, say, or FILE.jsonl")
     if not args.target and not args.target_task:
         raise ConfigError('which target? --target "Instruction.", or --target-task=NAME')
     mixing = manifest.Mixing(args.rates, args.cap, args.temperature)
     parameters = _parameters(args)
-    _apply_settings(args.gin_overrides)
-    _import(args.module)
-    library = sources.load_library(args.library)
+    whole, library = load_library(args)
     if args.sizes:
         library = sources.with_sizes(library, args.sizes)
-    targets = _targets(args, library)
-    encoder = get_encoder(args.encoder, all_instructions(library))
-    if args.encoder is None:
-        print(f"flan-jax: encoder: {encoder.name} (--encoder names another)", file=sys.stderr)
-    choice = Selector(library, Embedder(encoder)).select(targets, parameters)
+    targets = _targets(args, whole)
+    selector = make_selector(args, library)
+    choice = selector.select(targets, parameters, _given(args, selector, targets))
     for note in choice.notes:
         print(f"flan-jax: {note}", file=sys.stderr)
+    encoder = selector.embedder.encoder
     made = manifest.make_manifest(choice, library, encoder, mixing)
     if args.out:
         manifest.write_manifest(args.out, made)
+    if args.explain:
+        write_page(args.explain, explain.page(selector, choice))
     if args.json:
         sys.stdout.write(manifest.manifest_text(made))
         return 0
-    _print_table(choice)
+    _print_table(args, selector, choice)
     if args.out:
         print(f"wrote {args.out}; train on it with --gin.MIXTURE_OR_TASK_NAME=selected:{args.out}")
     return 0
 
 
+def load_library(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Returns the library that was named, and what `--among` leaves of it.
+
+    Raises:
+        FlanJaxError: it was not named, or cannot be read.
+    """
+    import sys
+
+    from flan_jax import config
+    from flan_jax.commands import common
+    from flan_jax.errors import ConfigError
+    from flan_jax.selector import sources
+
+    if not args.library:
+        raise ConfigError("which library? --library=tasks.minilab, say, or FILE.jsonl")
+    if not getattr(args, "gin_file", None):
+        common.apply_settings(args.gin_overrides)
+    if args.module:
+        config.import_modules(args.module)
+    whole = sources.load_library(args.library)
+    if lost := whole.counts.lost():
+        print(f"flan-jax: library {args.library}: left out {lost}", file=sys.stderr)
+    return whole, whole.only(_among(args.among, whole), args.among) if args.among else whole
+
+
+def _among(names: list[str], library: Any) -> set[str]:
+    """Returns the library's tasks that names of mixtures, clusters and tasks stand for.
+
+    Raises:
+        DataError: a name is none of these.
+    """
+    import seqio
+
+    from flan_jax.errors import DataError, did_you_mean
+    from flan_jax.instructions import cards, mixtures
+
+    clusters = {task.cluster for task in library.tasks if task.cluster}
+    found: set[str] = set()
+    for name in names:
+        if name in library.by_name:
+            found.add(name)
+        elif name in clusters:
+            found |= {task.name for task in library.tasks if task.cluster == name}
+        elif name in seqio.MixtureRegistry.names():
+            for task in mixtures.member_tasks(name):
+                card = cards.find_card(task.name)
+                found.add(card.name if card else task.name)
+        else:
+            known = [*library.by_name, *clusters, *seqio.MixtureRegistry.names()]
+            raise DataError(
+                f"--among={name}: neither a task nor a cluster of library {library.origin} nor a "
+                f"mixture{did_you_mean(name, known)}"
+            )
+    return found & set(library.by_name)
+
+
+def make_selector(args: argparse.Namespace, library: Any) -> Any:
+    """Returns the selector of a library, with the encoder that was asked for."""
+    import sys
+
+    from flan_jax.selector.encoders import Embedder, get_encoder
+    from flan_jax.selector.selection import Selector, all_instructions
+
+    encoder = get_encoder(args.encoder, all_instructions(library))
+    if args.encoder is None:
+        print(f"flan-jax: encoder: {encoder.name} (--encoder names another)", file=sys.stderr)
+    return Selector(library, Embedder(encoder))
+
+
 def _parameters(args: argparse.Namespace) -> Any:
     from flan_jax.selector.selection import Parameters
 
+    rules = [args.threshold, args.z, args.budget]
+    if args.method == "all" and args.k is None and rules == [None] * 3:
+        args.threshold = 0.0  # every task has score 1
     other_rule = any(rule is not None for rule in (args.threshold, args.z, args.budget))
     same = (
-        "aggregation", "top_p", "transform", "combine", "threshold", "z", "most", "diversity",
-        "weight", "per_cluster", "budget", "share_sources", "bootstrap", "seed",
+        "method", "aggregation", "top_p", "transform", "combine", "threshold", "z", "most",
+        "diversity", "weight", "per_cluster", "budget", "share_sources", "bootstrap", "seed",
     )  # fmt: skip
     return Parameters(
         k=args.k if args.k is not None or other_rule else 5,
@@ -128,30 +309,34 @@ def _parameters(args: argparse.Namespace) -> Any:
     )
 
 
-def _apply_settings(overrides: list[str]) -> None:
-    """Puts settings such as SUPER_NI_DIR where task modules look for them."""
-    import ast
-    import os
+def _given(args: argparse.Namespace, selector: Any, targets: list[Any]) -> list[Any] | None:
+    """Returns the scores of a baseline for each target, or None where instructions decide.
 
-    from flan_jax import config
-    from flan_jax.commands import common
-    from flan_jax.errors import ConfigError, did_you_mean
+    Raises:
+        FlanJaxError: what the baseline looks at is missing or wrong.
+    """
+    from flan_jax.errors import ConfigError
+    from flan_jax.selector import baselines, transfer
 
-    for argument in overrides:
-        name, value = config.parse_override(argument)
-        if name not in common.SETTINGS:
-            hint = did_you_mean(name, common.SETTINGS)
-            raise ConfigError(f"--gin.{name}: select takes settings of task modules only{hint}")
-        os.environ[name] = str(ast.literal_eval(value))
-
-
-def _import(modules: list[str]) -> None:
-    if modules:
-        from flan_jax import config
-        from flan_jax.quiet import import_tensorflow
-
-        import_tensorflow()
-        config.import_modules(modules)
+    names = list(selector.library.by_name)
+    for method, option in (("samples", args.samples), ("oracle", args.transfer)):
+        flag = "--samples=FILE.jsonl" if method == "samples" else "--transfer=FILE.csv"
+        if (args.method == method) != (option is not None):
+            raise ConfigError(f"--method={method} and {flag} go together")
+    if args.method == "random":
+        return [dict(baselines.random_tasks(names, seed=args.seed))] * len(targets)
+    if args.method == "all":
+        return [dict(baselines.all_tasks(names))] * len(targets)
+    if args.method == "oracle":
+        table = transfer.read_transfer(args.transfer)
+        return [dict(baselines.oracle(table, target.label)) for target in targets]
+    if args.method == "samples":
+        samples = baselines.read_samples(args.samples)
+        return [
+            baselines.sample_scores(samples, target.label, names, selector.embedder.embed)
+            for target in targets
+        ]
+    return None
 
 
 def _targets(args: argparse.Namespace, library: Any) -> list[Any]:
@@ -184,16 +369,56 @@ def _task_target(name: str, library: Any, sources: tuple[str, ...]) -> Any:
     return Target.of_task(LibraryTask(card.name, kept, card.cluster, card.sources), sources)
 
 
-def _print_table(choice: Any) -> None:
-    from rich.console import Console
+def write_page(path: str, text: str) -> None:
+    """Writes an HTML page.
+
+    Raises:
+        ConfigError: that cannot be done.
+    """
+    from etils import epath
+
+    from flan_jax.errors import ConfigError
+    from flan_jax.files import replace_text
+
+    file = epath.Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(file, text)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:
+    """Prints the ranking: the chosen tasks, or the first `--show`."""
     from rich.table import Table
 
+    from flan_jax import terminal
+    from flan_jax.selector import explain
+
+    rows = explain.explain(
+        choice, selector.library, explain.nearest_of(selector, choice), args.show or 0
+    )
+    stability = {chosen.task: chosen.stability for chosen in choice.selected}
     table = Table(box=None, pad_edge=False)
-    for column in ("task", "score", "cluster", "stable", "its instruction", "the target's"):
-        table.add_column(column, justify="right" if column in ("score", "stable") else "left")
-    for row in choice.selected:
-        stable = "" if row.stability is None else f"{row.stability:.0%}"
-        texts = (row.instruction, row.target_instruction)
-        short = [text if len(text) < 60 else text[:57] + "..." for text in texts]
-        table.add_row(row.task, f"{row.score:.3f}", row.cluster or "", stable, *short)
-    Console(markup=False).print(table)
+    for column in ("", "task", "score", "pct", "margin", "stable", "cluster"):
+        right = column in ("", "score", "pct", "margin", "stable")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    table.add_column("nearest instructions: its own, the target's")
+    for row in rows:
+        stable = stability.get(row.task)
+        table.add_row(
+            f"{row.place}{'*' if row.chosen and args.show else ''}",
+            row.task,
+            f"{row.score:.3f}",
+            f"{row.percentile:.0f}",
+            "" if row.margin is None else f"{row.margin:.3f}",
+            "" if stable is None else f"{stable:.0%}",
+            row.cluster or "",
+            "\n".join(_short(text) for text in (row.instruction, row.target_instruction) if text)
+            or row.note,
+        )
+    terminal.console().print(table)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 70 else text[:67].rstrip() + "..."

@@ -53,16 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lists or shows."""
-    from flan_jax import config
     from flan_jax.commands import common
 
-    settings = config.Part("the command line", "".join(f"{m} = None\n" for m in common.SETTINGS))
-    overrides = [config.parse_override(text) for text in args.gin_overrides]
-    if getattr(args, "encoding", None):
-        overrides.append((_encoding_setting(args.name), repr(args.encoding)))
-    given = "".join(f"{name} = {value}\n" for name, value in overrides)
-    config.check_overrides([settings], given)
-    common.configure([settings, config.Part("the command line", given)])
+    encoding = getattr(args, "encoding", None)
+    more = [(_encoding_setting(args.name), repr(encoding))] if encoding else []
+    common.apply_settings(args.gin_overrides, more)
     if args.action == "check" and args.folder:
         from flan_jax.commands import check_folder
 

@@ -5,14 +5,18 @@ selector's own rankings are; its first k are the choice.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from etils import epath
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
 from flan_jax.selector.transfer import scores_on
 
+# Names of these ways of choosing, for `selection.Parameters.method`.
+METHODS = ("random", "all", "samples", "oracle")
 Ranking = list[tuple[str, float]]
 # Texts to vectors of shape [texts, dimensions], in the same order.
 Encode = Callable[[Sequence[str]], np.ndarray]
@@ -111,6 +115,60 @@ def by_samples(
     order = sorted(range(len(names)), key=lambda i: (-votes[i], -means[i], names[i]))
     ranking(dict.fromkeys(names, 0.0), k)  # checks k
     return [(names[i], float(votes[i])) for i in order[:k]]
+
+
+def sample_scores(
+    samples: Mapping[str, Sequence[str]],
+    target: str,
+    tasks: Collection[str],
+    encode: Encode,
+) -> dict[str, float]:
+    """Returns the scores of tasks for a target by `by_samples`; those without samples have none.
+
+    Args:
+        samples: inputs by task, the target's own among them.
+        target: name of the task that is chosen for.
+        tasks: what may be chosen.
+        encode: see `by_samples`.
+
+    Raises:
+        DataError: the target, or every task, has no samples.
+    """
+    if target not in samples:
+        hint = did_you_mean(target, samples)
+        raise DataError(f"the samples have no inputs of the target {target!r}{hint}")
+    others = {name: samples[name] for name in tasks if name in samples and name != target}
+    return dict(by_samples(samples[target], others, encode))
+
+
+def read_samples(path: str) -> dict[str, list[str]]:
+    """Returns inputs by task of a file of one `{"task": ..., "inputs": [...]}` a line.
+
+    Raises:
+        DataError: the file is not there or a line is not such an object; file and line are named.
+    """
+    try:
+        lines = epath.Path(path).read_bytes().decode("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"no samples at {path}: {error}") from None
+    samples: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+            task, inputs = row["task"], row["inputs"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise DataError(f'{where}: not {{"task": ..., "inputs": [...]}}') from None
+        if not isinstance(task, str) or not isinstance(inputs, list):
+            raise DataError(f"{where}: task must be a string and inputs a list of strings")
+        if not inputs or not all(isinstance(text, str) and text.strip() for text in inputs):
+            raise DataError(f"{where}: inputs must be texts, at least one, none of them blank")
+        if task in samples:
+            raise DataError(f"{where}: task {task!r} is there twice")
+        samples[task] = inputs
+    return samples
 
 
 def _draw(task: str, seed: int) -> float:

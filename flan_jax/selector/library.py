@@ -72,6 +72,16 @@ class Counts:
     repeated: int = 0
     tasks_without: int = 0
 
+    def lost(self) -> str:
+        """Returns what was left out, for people; empty where nothing was."""
+        found = {
+            "templates of other tasks than their dataset's": self.inverting,
+            "empty instructions": self.empty,
+            "repeated instructions": self.repeated,
+            "tasks without an instruction": self.tasks_without,
+        }
+        return ", ".join(f"{count} {what}" for what, count in found.items() if count)
+
     def __add__(self, other: "Counts") -> "Counts":
         """Returns the sums."""
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
@@ -162,6 +172,19 @@ class Library:
         """Returns the library without some tasks."""
         left = tuple(task for task in self.tasks if task.name not in names)
         return dataclasses.replace(self, tasks=left)
+
+    def only(self, names: Collection[str], why: Sequence[str]) -> "Library":
+        """Returns the library with some of its tasks only.
+
+        Args:
+            names: of the tasks that stay.
+            why: what they were asked for as, for `origin`.
+
+        Raises:
+            DataError: none stays.
+        """
+        kept = (task for task in self.tasks if task.name in names)
+        return Library.of(kept, f"{self.origin} among {', '.join(why)}", self.counts)
 
     @functools.cached_property
     def hash(self) -> str:

@@ -15,11 +15,13 @@ import numpy as np
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
 from flan_jax.selector import diversity, scoring
+from flan_jax.selector.baselines import METHODS
 from flan_jax.selector.encoders import Embedder
 from flan_jax.selector.library import Library, LibraryTask, refine_all
-from flan_jax.selector.vectors import Transformer, cosines
+from flan_jax.selector.vectors import TRANSFORMS, Transformer, cosines
 
 Combine = Literal["mean", "max", "turns"]
+INSTRUCTIONS = "instructions"
 # Other tasks that stand in as targets when scores are compared with chance.
 _MOST_NULL_TARGETS = 256
 _LEAST_NULL_TARGETS = 8
@@ -32,10 +34,11 @@ class Parameters:
     """How tasks are chosen.
 
     Attributes:
+        method: what scores are: "instructions", or a baseline, see `baselines.METHODS`.
         k: number of tasks; None where `threshold`, `z` or `budget` decides.
         aggregation: how pairs of instructions become a score, see `scoring.aggregate`.
         top_p: share of the pairs, for "top_p".
-        transform: "none", "center" or "whiten", see `vectors.Transformer`.
+        transform: "none", "center", "whiten" or "within", see `vectors.Transformer`.
         combine: how several targets become one ranking: "mean" or "max" of their scores, or
             "turns", in which they take tasks one after the other.
         threshold: least score.
@@ -52,6 +55,7 @@ class Parameters:
         seed: seed of these, and of the sample of targets that stands for chance.
     """
 
+    method: str = "instructions"
     k: int | None = 5
     aggregation: str = "mean"
     top_p: float = scoring.TOP_P
@@ -72,6 +76,8 @@ class Parameters:
 
     def __post_init__(self) -> None:
         for name, known in (
+            ("method", (INSTRUCTIONS, *METHODS)),
+            ("transform", TRANSFORMS),
             ("combine", get_args(Combine)),
             ("diversity", diversity.DIVERSITIES),
             ("aggregation", scoring.AGGREGATIONS),
@@ -89,6 +95,8 @@ class Parameters:
         if self.bootstrap < 0:
             raise ConfigError(f"bootstrap = {self.bootstrap} must not be negative")
         rules = (self.k, self.threshold, self.z, self.budget)
+        if self.z is not None and self.method != INSTRUCTIONS:
+            raise ConfigError(f"z is for scores of instructions, not for method {self.method!r}")
         if all(rule is None for rule in rules):
             raise ConfigError("one of k, threshold, z and budget must say how many tasks to choose")
 
@@ -197,24 +205,35 @@ class Selector:
         self._starts = scoring.starts_of([len(task.instructions) for task in library.tasks])
         self._transformed: dict[str, tuple[Transformer | None, np.ndarray]] = {}
 
-    def select(self, targets: Sequence[Target], parameters: Parameters) -> Choice:
+    def select(
+        self,
+        targets: Sequence[Target],
+        parameters: Parameters,
+        given: Sequence[Mapping[str, float]] | None = None,
+    ) -> Choice:
         """Returns the tasks for one target or several.
+
+        Args:
+            targets: what for.
+            parameters: how.
+            given: of each target the scores by task, where a baseline gives them; tasks without
+                one are no candidates.
 
         Raises:
             ConfigError: k is larger than the number of candidates, or a parameter is wrong.
             DataError: an excluded task is unknown, or no candidate is left.
         """
-        return _Selection(self, tuple(targets), parameters).choose()
+        return _Selection(self, tuple(targets), parameters, given).choose()
 
     def scores(self, target: Target, parameters: Parameters) -> dict[str, float]:
-        """Returns the score of every task of the library but the target itself."""
+        """Returns the score of every task of the library but the target itself, by instructions."""
         run = _Selection(self, (target,), dataclasses.replace(parameters, share_sources=True))
         return dict(zip(run.names, map(float, run.scores), strict=True))
 
     def transformed(self, how: str) -> tuple[Transformer | None, np.ndarray]:
         """Returns the transform that the library's instructions give, and them transformed."""
         if how not in self._transformed:
-            transformer = Transformer.fit(how, self._raw)
+            transformer = Transformer.fit(how, self._raw, self._starts)
             moved = self._raw if transformer is None else transformer(self._raw)
             self._transformed[how] = transformer, moved
         return self._transformed[how]
@@ -237,10 +256,17 @@ class Selector:
 class _Selection:
     """One call of `Selector.select`."""
 
-    def __init__(self, selector: Selector, targets: tuple[Target, ...], parameters: Parameters):
+    def __init__(
+        self,
+        selector: Selector,
+        targets: tuple[Target, ...],
+        parameters: Parameters,
+        given: Sequence[Mapping[str, float]] | None = None,
+    ):
         if not targets:
             raise ConfigError("there is no target to choose tasks for")
         self.selector, self.targets, self.parameters = selector, targets, parameters
+        self.given = given
         self.library = selector.library
         self.notes: list[str] = []
         self.blocked = self._block()
@@ -255,8 +281,13 @@ class _Selection:
         self.pairs = [
             selector.pairs(target.task, parameters.transform, self.candidates) for target in targets
         ]
-        self._warn_of_unknown_words()
-        self.scores = self._combined(self.pairs)
+        if given is None:
+            self._warn_of_unknown_words()
+            self.scores = self._combined(self._each(self.pairs))
+        else:
+            self.scores = self._combined(
+                np.array([[scores[name] for name in self.names] for scores in given], float)
+            )
 
     def choose(self) -> Choice:
         """Chooses."""
@@ -291,6 +322,10 @@ class _Selection:
         for target in self.targets:
             if target.own in self.library.by_name:
                 found[str(target.own)] = "is the target"
+        for scores in self.given or ():
+            for task in self.library.tasks:
+                if task.name not in scores:
+                    found.setdefault(task.name, f"has no score by method {self.parameters.method}")
         return found
 
     def _warn_of_unknown_words(self) -> None:
@@ -301,9 +336,8 @@ class _Selection:
                     "all the same and say nothing"
                 )
 
-    def _combined(self, pairs: Sequence[scoring.Pairs]) -> np.ndarray:
-        """Returns the score [N] of every candidate over all targets."""
-        scores = self._each(pairs)
+    def _combined(self, scores: np.ndarray) -> np.ndarray:
+        """Returns the score [N] of every candidate over all targets from those [targets, N]."""
         if len(scores) == 1:
             return scores[0]
         if self.parameters.combine == "turns":
@@ -444,7 +478,8 @@ class _Selection:
         """
         counts = [len(target.task.instructions) for target in self.targets]
         counts += [int(self.pairs[0].counts.max())]
-        if not self.parameters.bootstrap or max(counts) == 1:  # there is nothing to draw from
+        nothing_to_draw = self.given is not None or max(counts) == 1
+        if not self.parameters.bootstrap or nothing_to_draw:
             return {}
         pool = np.sort(np.argsort(-self.scores, kind="stable")[:_POOL])
         tasks = [self.candidates[i] for i in pool]
@@ -455,7 +490,7 @@ class _Selection:
         generator = np.random.default_rng(self.parameters.seed)
         found: Counter[int] = Counter()
         for _ in range(self.parameters.bootstrap):
-            scores = self._combined([each.resampled(generator) for each in pairs])
+            scores = self._combined(self._each([each.resampled(generator) for each in pairs]))
             found.update(int(pool[i]) for i in np.argsort(-scores, kind="stable")[:k])
         return {int(i): found[int(i)] / self.parameters.bootstrap for i in pool}
 

@@ -12,10 +12,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, DataError, did_you_mean
 
 STEPS = float(2**20)
-Transform = Literal["none", "center", "whiten"]
+Transform = Literal["none", "center", "whiten", "within"]
 TRANSFORMS = get_args(Transform)
 # Of the variance; directions with less are noise that whitening would blow up.
 _LEAST_VARIANCE = 1e-6
@@ -62,25 +62,39 @@ class Transformer:
     matrix: np.ndarray | None = None
 
     @classmethod
-    def fit(cls, how: str, vectors: np.ndarray) -> "Transformer | None":
+    def fit(cls, how: str, vectors: np.ndarray, starts: np.ndarray) -> "Transformer | None":
         """Returns what `how` does to vectors, learned from vectors [n, d]; None for nothing.
 
-        "center" subtracts their mean; "whiten" also evens out the variances of all directions
-        (Su et al. 2021, arXiv 2103.15316, section 3; with their mean added, without which few
-        texts would be equally far from each other).
+        * center: subtracts their mean.
+        * whiten: also evens out the variances of all directions (Su et al. 2021, arXiv
+          2103.15316, section 3; with their mean added, without which few texts would be equally
+          far from each other).
+        * within: evens out the variances inside tasks, likewise, so that directions in which
+          wordings of one task differ count less (within-class covariance normalisation, Hatch et
+          al. 2006): an alignment in closed form.
+
+        Args:
+            how: see above.
+            vectors: [n, d], those of one task side by side.
+            starts: [tasks] the first row of each task.
 
         Raises:
-            ConfigError: there is no such transform.
+            ConfigError: there is no such transform, or no task has two instructions for "within".
         """
         if how not in TRANSFORMS:
-            raise ConfigError(f"transform {how!r} is not one of {', '.join(TRANSFORMS)}")
+            hint = did_you_mean(how, TRANSFORMS) or f"; there are {', '.join(TRANSFORMS)}"
+            raise ConfigError(f"transform {how!r} is not known{hint}")
         if how == "none" or len(vectors) < 2:
             return None
         mean = vectors.astype(np.float64).sum(axis=0) / len(vectors)
         if how == "center":
             return cls(mean)
-        centred = vectors - mean
-        variances, directions = np.linalg.eigh(centred.T @ centred / len(vectors))
+        spread = vectors - (mean if how == "whiten" else _task_means(vectors, starts))
+        variances, directions = np.linalg.eigh(spread.T @ spread / len(vectors))
+        if how == "within":
+            if not variances.sum() > 0:
+                raise ConfigError("transform 'within' needs tasks with two instructions or more")
+            return cls(mean, directions / np.sqrt(variances.clip(0) + variances.mean()))
         kept = variances > _LEAST_VARIANCE * variances.sum()
         return cls(mean, directions[:, kept] / np.sqrt(variances[kept] + variances.mean()))
 
@@ -90,6 +104,13 @@ class Transformer:
         if self.matrix is not None:
             moved = np.stack([row @ self.matrix for row in moved])
         return to_grid(moved)
+
+
+def _task_means(vectors: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Returns for each row the mean of its task's, [n, d]."""
+    counts = np.diff(np.append(starts, len(vectors)))
+    sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)
+    return np.repeat(sums / counts[:, None], counts, axis=0)
 
 
 def top_k(matrix: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax.studies import charts, laboratory
+from flan_jax import pages
+from flan_jax.pages import charts
+from flan_jax.studies import laboratory
 from flan_jax.studies.laboratory import NEW_WORDINGS, SEEN, STRUCTURES, Scored
 
 
@@ -74,16 +76,10 @@ def render(
         commands: shell commands that reproduce the parts.
         facts: versions, seeds, times.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flan_jax.studies", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     css = {arm.name: f"series-{i}" for i, arm in enumerate(arms)}
     trained = [arm for arm in arms if arm.curves]
-    return environment.get_template("report.html.jinja").render(
+    return pages.render(
+        "tuning",
         title=title,
         summary=summary,
         metric="Exact match",

@@ -17,18 +17,17 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import config, terminal
+from flan_jax import terminal
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation import report
-from flan_jax.evaluation.evaluate import EvalConfig, evaluate
 from flan_jax.evaluation.generation import Prediction
 from flan_jax.files import replace_text
 from flan_jax.instructions import mixtures
-from flan_jax.studies import laboratory, page
+from flan_jax.studies import laboratory, page, runs
 from flan_jax.studies.laboratory import INPUT, STRUCTURES
 from flan_jax.studies.page import Arm
 from flan_jax.training.trackers import read_metrics
-from flan_jax.training.train import Result, TrainConfig, train
+from flan_jax.training.train import TrainConfig
 
 # What an arm is called, and is. Arms of other names are "tuned on <mixture>".
 WITH, WITHOUT, BASE, NEAREST = (
@@ -52,15 +51,13 @@ TEXTS = {
         "task out without a mistake",
     ),
 }
-SETTINGS_FILE = "settings.json"
-Compose = Callable[..., list[config.Part]]
 Say = Callable[[str], None]
 
 
 def run(
     out: str,
     values: Mapping[str, Any],
-    compose: Compose,
+    compose: runs.Compose,
     macros_text: str,
     experiments: Sequence[str],
     overrides: Sequence[str],
@@ -84,11 +81,8 @@ def run(
             evaluation refuse.
     """
     started = time.perf_counter()
-    _check_settings(out, macros_text)
-    # Arms differ in their data alone, so all but the first find their programs compiled.
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    runs.check_settings(out, macros_text)
+    runs.share_programs(out)
     lab, names = values["LAB"], list(values["ARMS"])
     total = 2 * len(names) + 2
     count = iter(range(1, total + 1))
@@ -102,7 +96,7 @@ def run(
         mixture = f"{lab}_{values['ARMS'][name]}"
         model_dir = os.path.join(out, name, "run")
         say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
-        if _tune(compose, mixture, model_dir).preempted:
+        if runs.tune(compose, mixture, model_dir).preempted:
             print("stopped; the same command goes on from here", flush=True)
             return None
         say(f"asking {name}")
@@ -135,37 +129,10 @@ def run(
     return metrics
 
 
-def _check_settings(out: str, macros_text: str) -> None:
-    """Refuses to mix studies: an arm that is done would stand beside one of other settings."""
-    file = epath.Path(out) / SETTINGS_FILE
-    pairs = (line.split(" = ", 1) for line in macros_text.splitlines())
-    now = {name: value for name, value in pairs if name not in ("MODEL_DIR", "PREPARED_DIR")}
-    if file.exists():
-        then = json.loads(file.read_text())
-        changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
-        if changed:
-            name = changed[0]
-            raise ConfigError(
-                f"{out} holds a demo with other settings ({name} is {then.get(name)} there and "
-                f"{now.get(name)} here): choose another --out, or remove it"
-            )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(file, json.dumps(now, indent=1) + "\n")
-
-
-def _tune(compose: Compose, mixture: str, model_dir: str) -> Result:
-    parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
-    chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
-    return train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
-
-
 def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[Prediction]:
     """Returns a checkpoint's answers to everything that is evaluated on."""
     folder = os.path.join(out, arm, f"evaluation{form}")
-    mixture = f"{lab}_evaluation{form}"
-    chosen = dataclasses.replace(EvalConfig(), mixture=mixture)  # type: ignore[call-arg]
-    with terminal.Progress("asking", 10) as bar:
-        evaluate(chosen, checkpoint, folder, say=lambda text: bar.advance("answered" in text))
+    runs.ask(f"{lab}_evaluation{form}", checkpoint, folder)
     return report.read_predictions(folder)
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from flan_jax.evaluation.generation import Prediction
 from flan_jax.instructions import mixtures
-from flan_jax.studies import charts, laboratory, page
+from flan_jax.pages import charts
+from flan_jax.studies import laboratory, page
 from flan_jax.studies.laboratory import STRUCTURES
 from tasks import minilab
 from tasks.minilab import lab, nearest, structure

@@ -1,0 +1,170 @@
+"""What `flan-jax select` does beside choosing: align, evaluate, map, samples, study."""
+
+import argparse
+import os
+from typing import Any
+
+from flan_jax.commands import select
+from flan_jax.errors import ConfigError, DataError
+
+ALIGN = "gin_configs/experiments/selector_align.gin"
+STUDY = "gin_configs/experiments/minilab_select.gin"
+STUDY_FAST = "gin_configs/experiments/minilab_select_tiny.gin"
+
+
+def run_align(args: argparse.Namespace) -> int:
+    """Tunes an encoder on a library."""
+    if not args.base or not args.out:
+        raise ConfigError("align needs --base (name or folder of a model) and --out (a folder)")
+    from flan_jax import config
+    from flan_jax.commands import common
+
+    experiments = args.gin_file or [ALIGN]
+    parts = config.compose_parts(experiments, "flan_jax", "select_align", args.gin_overrides)
+    common.configure(parts, ["flan_jax.selector.pairs"])
+    _, library = select.load_library(args)
+
+    from flan_jax.selector import align
+
+    done = align.align(library, args.base, args.out, args.held_out, device=args.device)
+    before, after = done.found_before, done.found_after
+    print(f"losses by epoch: {', '.join(f'{loss:.4f}' for loss in done.losses)}")
+    print(
+        "instructions whose nearest other one is of their task, on what was trained on: "
+        f"{before:.1%} before, {after:.1%} after"
+    )
+    print(f"wrote {done.folder}; choose with it: flan-jax select --encoder={done.folder}")
+    return 0
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Compares scores with true transfer, or asks whether wordings find their task."""
+    if (args.transfer is None) == (args.paraphrases is None):
+        raise ConfigError(
+            "evaluate by what? --transfer=FILE.csv (columns source,target,score), or --paraphrases"
+        )
+    _, library = select.load_library(args)
+    return _paraphrases(args, library) if args.transfer is None else _transfer(args, library)
+
+
+def _scoring(args: argparse.Namespace) -> Any:
+    from flan_jax.selector.selection import Parameters
+
+    return Parameters(aggregation=args.aggregation, top_p=args.top_p, transform=args.transform)
+
+
+def _paraphrases(args: argparse.Namespace, library: Any) -> int:
+    import dataclasses
+    import json
+
+    from flan_jax.selector import paraphrases, sources
+
+    wordings = sources.read_jsonl(args.paraphrases) if args.paraphrases else None
+    embedder = select.make_selector(args, library).embedder
+    found = paraphrases.find(library, embedder, _scoring(args), wordings)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+        return 0
+    print(
+        f"{found.asked} wordings among {found.tasks} tasks: their own task first "
+        f"{found.first:.1%} (by chance {found.chance:.1%}), among five {found.among_five:.1%}, "
+        f"its cluster first {found.cluster:.1%}"
+    )
+    for text, name, first in found.missed[:5]:
+        print(f"  {first} instead of {name}: {text[:90]}")
+    return 0
+
+
+def _transfer(args: argparse.Namespace, library: Any) -> int:
+    import json
+
+    from rich.table import Table
+
+    from flan_jax import terminal
+    from flan_jax.selector import evaluate, transfer
+    from flan_jax.selector.selection import Target
+
+    table = transfer.read_transfer(args.transfer)
+    for target in table:
+        library.get(target)
+    selector = select.make_selector(args, library)
+    found = evaluate.evaluate(
+        table,
+        lambda target: selector.scores(Target.of_task(library.get(target)), _scoring(args)),
+        ks=args.k or evaluate.KS,
+        level=args.level,
+        seed=args.seed,
+    )
+    if args.json:
+        print(json.dumps(found.to_json(), indent=1))
+        return 0
+    heading, *rows = found.rows()
+    printed = Table(box=None, pad_edge=False)
+    for name in heading:
+        printed.add_column(name, justify="left" if name == heading[0] else "right")
+    for row in rows:
+        printed.add_row(*row)
+    terminal.console().print(printed)
+    print(f"means over {len(found.by_target)} targets; {args.level:.0%} intervals by bootstrap")
+    return 0
+
+
+def run_map(args: argparse.Namespace) -> int:
+    """Draws a library."""
+    from flan_jax.selector import explain
+
+    _, library = select.load_library(args)
+    select.write_page(args.out, explain.map_page(select.make_selector(args, library)))
+    print(f"wrote {args.out}")
+    return 0
+
+
+def run_samples(args: argparse.Namespace) -> int:
+    """Writes inputs of the library's tasks, which no selector by instructions ever looks at."""
+    import itertools
+    import json
+
+    from flan_jax.data.prepare import Renderings, task_examples, unit_specs
+    from flan_jax.instructions import mixtures
+    from flan_jax.terminal import Progress
+
+    if args.n < 1:
+        raise ConfigError(f"-n={args.n} must be at least 1")
+    _, library = select.load_library(args)
+    lines = []
+    with Progress("reading", len(library.tasks)) as progress:
+        for task in library.tasks:
+            splits = mixtures.resolve(task.name).splits
+            split = "train" if "train" in splits else sorted(splits)[0]
+            spec = unit_specs(task.name, split, Renderings(1, 0))[0]
+            examples = itertools.islice(task_examples(spec), args.n)
+            inputs = [one.prompt for one in examples if one.prompt.strip()]
+            if not inputs:
+                raise DataError(f"task {task.name!r} has no inputs in its split {split}")
+            lines.append(json.dumps({"task": task.name, "inputs": inputs}, ensure_ascii=False))
+            progress.advance(1)
+    select.write_page(args.out, "\n".join(lines) + "\n")
+    print(f"wrote {args.n} inputs of each of {len(lines)} tasks to {args.out}")
+    return 0
+
+
+def run_study(args: argparse.Namespace) -> int:
+    """Trains on what is selected, on random tasks and on all."""
+    from flan_jax import config
+    from flan_jax.commands import common
+
+    out = args.out or ("runs/selection_fast" if args.fast else "runs/selection")
+    experiments = [STUDY, *([STUDY_FAST] if args.fast else []), *args.gin_file]
+    overrides = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *args.gin_overrides]
+
+    def compose(*more: str) -> list[Any]:
+        return config.compose_parts(experiments, "flan_jax", "select_study", [*overrides, *more])
+
+    parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
+    print("importing SeqIO, TensorFlow and JAX ...", flush=True)
+    values = common.configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+
+    from flan_jax.studies import selection
+
+    selection.run(out, values, compose, config.macros_text(parts), experiments, args.gin_overrides)
+    return 0

@@ -1,0 +1,69 @@
+"""What studies of several runs have in common: one folder, one configuration, tune, ask."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from etils import epath
+
+from flan_jax import config, terminal
+from flan_jax.errors import ConfigError
+from flan_jax.evaluation.evaluate import EvalConfig, evaluate
+from flan_jax.files import replace_text
+from flan_jax.training.train import Result, TrainConfig, train
+
+SETTINGS_FILE = "settings.json"
+# Returns the configuration with further `NAME=value` overrides.
+Compose = Callable[..., list[config.Part]]
+
+
+def check_settings(out: str, macros_text: str) -> None:
+    """Refuses to mix studies: a run that is done would stand beside one of other settings.
+
+    Args:
+        out: folder of the study; made where it is missing.
+        macros_text: all macros, a line each.
+
+    Raises:
+        ConfigError: the folder holds a study with other settings; names one.
+    """
+    file = epath.Path(out) / SETTINGS_FILE
+    pairs = (line.split(" = ", 1) for line in macros_text.splitlines())
+    now = {name: value for name, value in pairs if name not in ("MODEL_DIR", "PREPARED_DIR")}
+    if file.exists():
+        then = json.loads(file.read_text())
+        changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
+        if changed:
+            name = changed[0]
+            raise ConfigError(
+                f"{out} holds a study with other settings ({name} is {then.get(name)} there and "
+                f"{now.get(name)} here): choose another --out, or remove it"
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(file, json.dumps(now, indent=1) + "\n")
+
+
+def share_programs(out: str) -> None:
+    """Keeps compiled programs below `out`: runs differ in data alone, so the first compiles."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def tune(compose: Compose, mixture: str, model_dir: str) -> Result:
+    """Trains on a mixture, or goes on, as gin says otherwise."""
+    parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
+    chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
+    return train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
+
+
+def ask(mixture: str, checkpoint: str, folder: str) -> dict[str, Any]:
+    """Evaluates a checkpoint on a mixture, or finds that done; returns its metrics."""
+    chosen = dataclasses.replace(EvalConfig(), mixture=mixture)  # type: ignore[call-arg]
+    with terminal.Progress("asking", 10) as bar:
+        return evaluate(
+            chosen, checkpoint, folder, say=lambda text: bar.advance("answered" in text)
+        )

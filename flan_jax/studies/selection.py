@@ -1,0 +1,377 @@
+"""The study of what selection brings: train on the top k by instruction, on k by chance, on all.
+
+Every run starts from the same base model and has the same number of steps of the same size, so the
+same budget of tokens, and answers test instances of its target, which it was not trained on.
+"""
+
+import dataclasses
+import json
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+import flan_jax
+from flan_jax import terminal
+from flan_jax.errors import ConfigError, DataError
+from flan_jax.files import replace_text
+from flan_jax.instructions import cards, mixtures
+from flan_jax.selector import baselines, manifest, sources
+from flan_jax.selector.encoders import Embedder, get_encoder
+from flan_jax.selector.library import Library
+from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.studies import runs, selection_page
+
+SELECTED, RANDOM, ALL, BASE = "selected", "random", "all", "base"
+METRICS = ("exact_match", "rougeL")
+_SAMPLES = 2000  # of the bootstrap over targets
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One model of the study.
+
+    Attributes:
+        arm: SELECTED, RANDOM, ALL or BASE.
+        target: name of the task it is for; None for those that all targets share.
+        k: number of tasks, 0 for the base.
+        draw: which of several random choices.
+        tasks: names of the tasks it is trained on.
+    """
+
+    arm: str
+    target: str | None
+    k: int
+    draw: int
+    tasks: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below the study's folder."""
+        if self.target is None:
+            return self.arm
+        return os.path.join(
+            self.target, f"{self.arm}_{self.k}" + (f"_{self.draw}" * (self.arm == RANDOM))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What a run scores on a target, 0..100 by metric."""
+
+    run: Run
+    target: str
+    scores: Mapping[str, float]
+
+
+def run(
+    out: str,
+    values: Mapping[str, Any],
+    compose: runs.Compose,
+    macros_text: str,
+    experiments: Sequence[str],
+    overrides: Sequence[str],
+) -> dict[str, Any] | None:
+    """Runs the study, or what is left of it, and writes metrics.json and report.html.
+
+    Args:
+        out: folder of everything.
+        values: the macros, see gin_configs/runs/flan_jax/select_study.gin.
+        compose: returns the configuration with further `NAME=value` overrides.
+        macros_text: all macros; a folder of another text is not continued.
+        experiments: gin files, for the command that the report shows.
+        overrides: `NAME=value` of the command line, for the same.
+
+    Returns:
+        The content of metrics.json; None where SIGTERM came first.
+
+    Raises:
+        FlanJaxError: `out` holds a study with other settings, a macro is wrong, or anything that
+            selection, training and evaluation refuse.
+    """
+    started = time.perf_counter()
+    study = Study.of(out, values)
+    runs.check_settings(out, macros_text)
+    runs.share_programs(out)
+    planned = list(study.plan())
+    scores: list[Score] = []
+    for number, one in enumerate(planned, start=1):
+        what = f"{one.arm}, {len(one.tasks)} tasks" if one.tasks else "the base model, untuned"
+        elapsed = time.perf_counter() - started
+        print(
+            f"[{elapsed:4.0f} s] {number}/{len(planned)}  {one.target or 'all targets'}: {what}",
+            flush=True,
+        )
+        checkpoint = values["INITIAL_CHECKPOINT_PATH"]
+        if one.tasks:
+            checkpoint = os.path.join(out, one.folder, "run")
+            mixture = f"selected:{study.manifest_of(one)}"
+            if runs.tune(compose, mixture, checkpoint).preempted:
+                print("stopped; the same command goes on from here", flush=True)
+                return None
+        for target in [one.target] if one.target else study.targets:
+            folder = os.path.join(out, one.folder, "evaluation", target)
+            found = runs.ask(target, checkpoint, folder)["overall"]
+            scores.append(Score(one, target, {name: found[name] for name in METRICS}))
+    seconds = time.perf_counter() - started
+    metrics = summarize(scores, study, values, seconds)
+    replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    command = _command(out, experiments, overrides)
+    page = selection_page.render(metrics, _chosen(study), command, _facts(values, seconds))
+    replace_text(epath.Path(out) / "report.html", page)
+    _print_table(metrics)
+    print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
+    print(f"report: {os.path.join(out, 'report.html')}")
+    return metrics
+
+
+@dataclasses.dataclass
+class Study:
+    """What is compared.
+
+    Attributes:
+        out: folder of everything.
+        library: the candidates.
+        selector: scores them by their instructions.
+        targets: names of the tasks that are chosen for, none of them a candidate.
+        ks: numbers of tasks, rising.
+        draws: random choices of each target and k.
+        parameters: how tasks are chosen.
+        seed: of random choices.
+        cards: the targets as the selector sees them, by name.
+    """
+
+    out: str
+    library: Library
+    selector: Selector
+    targets: tuple[str, ...]
+    ks: tuple[int, ...]
+    draws: int
+    parameters: Parameters
+    seed: int
+    cards: Mapping[str, Target]
+
+    @classmethod
+    def of(cls, out: str, values: Mapping[str, Any]) -> "Study":
+        """Returns the study that macros describe.
+
+        Raises:
+            FlanJaxError: a macro is wrong; names it.
+        """
+        whole = sources.load_library(values["LIBRARY"])
+        targets = _targets(values["TARGETS"], values["TARGETS_EACH"])
+        candidates = {
+            cards.get_card(task.name).name for task in mixtures.member_tasks(values["CANDIDATES"])
+        }
+        if taught := sorted(candidates & set(targets)):
+            raise ConfigError(
+                f"TARGETS: {taught[0]} is in CANDIDATES={values['CANDIDATES']} too; a target is "
+                "not trained on"
+            )
+        library = whole.only(candidates, [values["CANDIDATES"]])
+        ks = tuple(sorted(set(values["KS"])))
+        if not ks or any(type(k) is not int or not 1 <= k <= len(library.tasks) for k in ks):
+            raise ConfigError(
+                f"KS={values['KS']}: whole numbers from 1 to {len(library.tasks)}, the tasks of "
+                f"{values['CANDIDATES']}"
+            )
+        encoder = get_encoder(values["ENCODER"], all_instructions(whole))
+        parameters = Parameters(
+            k=ks[-1],
+            aggregation=values["AGGREGATION"],
+            transform=values["TRANSFORM"],
+            diversity=values["DIVERSITY"],
+            seed=values["SEED"],
+        )
+        return cls(
+            out, library, Selector(library, Embedder(encoder)), targets, ks,
+            values["RANDOM_DRAWS"], parameters, values["SEED"],
+            {name: Target.of_task(whole.get(name)) for name in targets},
+        )  # fmt: skip
+
+    def plan(self) -> Iterator[Run]:
+        """Yields every run: what all targets share, then target by target."""
+        names = tuple(self.library.by_name)
+        yield Run(BASE, None, 0, 0, ())
+        yield Run(ALL, None, len(names), 0, names)
+        for i, target in enumerate(self.targets):
+            for k in self.ks:
+                chosen = self._select(target, k)
+                yield Run(SELECTED, target, k, 0, tuple(row.task for row in chosen.selected))
+                for draw in range(self.draws):
+                    # Of one draw fewer tasks are the first of more.
+                    seed = (self.seed * len(self.targets) + i) * self.draws + draw
+                    ranked = baselines.random_tasks(names, k, seed)
+                    yield Run(RANDOM, target, k, draw, tuple(name for name, _ in ranked))
+
+    def _select(self, target: str, k: int) -> Any:
+        parameters = dataclasses.replace(self.parameters, k=k)
+        return self.selector.select([self.cards[target]], parameters)
+
+    def manifest_of(self, one: Run) -> str:
+        """Writes the manifest of a run's tasks and returns its path."""
+        method = {SELECTED: "instructions", RANDOM: "random", ALL: "all"}[one.arm]
+        target = self.cards[one.target] if one.target else Target.of_text("all tasks")
+        given = None
+        if one.arm != SELECTED:
+            given = [{name: 1 - i / len(one.tasks) for i, name in enumerate(one.tasks)}]
+        parameters = dataclasses.replace(self.parameters, k=one.k, method=method)
+        choice = self.selector.select([target], parameters, given)
+        made = manifest.make_manifest(choice, self.library, self.selector.embedder.encoder)
+        path = os.path.join(self.out, one.folder, "manifest.json")
+        manifest.write_manifest(path, made)
+        return path
+
+
+def _targets(names: Sequence[str], each: int | None) -> tuple[str, ...]:
+    """Returns the tasks of the mixtures named, of each the first `each` by name."""
+    if isinstance(names, str) or not names:
+        raise ConfigError(f"TARGETS={names!r}: a list of tasks and mixtures")
+    if each is not None and (type(each) is not int or each < 1):
+        raise ConfigError(f"TARGETS_EACH={each!r} must be None or a whole number above 0")
+    found: dict[str, None] = {}
+    for name in names:
+        tasks = sorted(task.name for task in mixtures.member_tasks(name))
+        found.update(dict.fromkeys(tasks[:each]))
+    for name in found:
+        if cards.get_card(name).name != name:
+            raise DataError(f"TARGETS: {name} is a variant of {cards.get_card(name).name}")
+    return tuple(found)
+
+
+def summarize(
+    scores: Sequence[Score], study: Study, values: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Returns the content of metrics.json.
+
+    Means are over targets (and draws inside a target); intervals are of 95 %, by bootstrap over
+    targets.
+    """
+    by_target: dict[str, Any] = {}
+    for target in study.targets:
+        own = [score for score in scores if score.target == target]
+        by_target[target] = {
+            metric: {
+                arm: _by_k([s for s in own if s.run.arm == arm], metric)
+                for arm in (BASE, ALL, SELECTED, RANDOM)
+            }
+            for metric in METRICS
+        }
+    means = {
+        metric: {
+            arm: _means([by_target[target][metric][arm] for target in study.targets], study.seed)
+            for arm in (BASE, ALL, SELECTED, RANDOM)
+        }
+        for metric in METRICS
+    }
+    gains = {
+        metric: {
+            other: _means(
+                [
+                    _less(by_target[t][metric][SELECTED], by_target[t][metric][other])
+                    for t in study.targets
+                ],
+                study.seed,
+            )
+            for other in (RANDOM, ALL)
+        }
+        for metric in METRICS
+    }
+    return {
+        "means": means,
+        "selected_less": gains,
+        "by_target": by_target,
+        "targets": list(study.targets),
+        "candidates": len(study.library.tasks),
+        "ks": list(study.ks),
+        "encoder": study.selector.embedder.encoder.describe(),
+        "aggregation": study.parameters.aggregation,
+        "transform": study.parameters.transform,
+        "train_steps": values["TRAIN_STEPS"],
+        "batch_size": values["BATCH_SIZE"],
+        "examples_of_a_target": values["EVAL_EXAMPLES"],
+        "random_draws": study.draws,
+        "seed": study.seed,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _by_k(scores: Sequence[Score], metric: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        found.setdefault(str(score.run.k), []).append(score.scores[metric])
+    return {k: round(sum(values) / len(values), 2) for k, values in found.items()}
+
+
+def _less(selected: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Differences by k; an arm of one k stands beside all."""
+    only = next(iter(other.values())) if len(other) == 1 else None
+    return {k: round(value - other.get(k, only), 2) for k, value in selected.items()}
+
+
+def _means(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, dict[str, float]]:
+    """Means over targets by k, with their intervals."""
+    generator = random.Random(seed)
+    draws = [generator.choices(range(len(rows)), k=len(rows)) for _ in range(_SAMPLES)]
+    found = {}
+    for k in rows[0]:
+        values = [row[k] for row in rows]
+        sampled = sorted(sum(values[i] for i in draw) / len(values) for draw in draws)
+        found[k] = {
+            "mean": round(sum(values) / len(values), 2),
+            "low": round(sampled[int(0.025 * _SAMPLES)], 2),
+            "high": round(sampled[int(0.975 * _SAMPLES) - 1], 2),
+        }
+    return found
+
+
+def _chosen(study: Study) -> dict[str, list[dict[str, Any]]]:
+    """The tasks with the highest scores of every target, for the page."""
+    found = {}
+    for target in study.targets:
+        choice = study._select(target, min(5, study.ks[-1]) if study.ks[-1] > 1 else 1)
+        found[target] = [
+            {"task": row.task, "score": row.score, "instruction": row.instruction}
+            for row in choice.selected
+        ]
+    return found
+
+
+def _facts(values: Mapping[str, Any], seconds: float) -> list[str]:
+    return [
+        f"flan-jax {flan_jax.__version__}",
+        f"jax {jax.__version__} on {jax.devices()[0].device_kind}",
+        f"seed {values['SEED']}",
+        f"{seconds:.0f} s in the last session",
+    ]
+
+
+def _command(out: str, experiments: Sequence[str], overrides: Sequence[str]) -> str:
+    import shlex
+
+    extra = "".join(" " + shlex.quote(f"--gin.{text}") for text in overrides)
+    # The verb's own experiment comes by itself.
+    files = "".join(f" --gin_file={name}" for name in experiments[1:])
+    return f"flan-jax select study --out={out}{files}{extra}"
+
+
+def _print_table(metrics: Mapping[str, Any]) -> None:
+    """Prints means over targets, by arm and k."""
+    from rich.table import Table
+
+    table = Table(title="mean over targets, 0..100", title_justify="left", box=None)
+    table.add_column("trained on")
+    for name in ("exact match", "ROUGE-L"):
+        table.add_column(name, justify="right")
+        table.add_column("95 %", justify="right")
+    for title, arm, k in selection_page.arms(metrics):
+        cells = []
+        for metric in METRICS:
+            one = metrics["means"][metric][arm][k]
+            cells += [f"{one['mean']:.1f}", f"{one['low']:.1f} to {one['high']:.1f}"]
+        table.add_row(title, *cells)
+    terminal.console().print(table)
