@@ -47,6 +47,46 @@ def test_demo(tmp_path, capsys):
         run([*demo, "--gin.TRAIN_STEPS=6"])
 
 
+def test_select_study(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "study"
+    study = ["select", "study", f"--out={out}", "--fast"]
+    assert run(study) == 0
+    said = capsys.readouterr().out
+    for text in ("6/6", "top 2 by instruction", "2 tasks by chance", "all 4 tasks"):
+        assert text in said
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["targets"] == ["minilab_drop_last"] and metrics["ks"] == [1, 2]
+    for metric in ("exact_match", "rougeL"):
+        for arm, ks in (("base", "0"), ("all", "4"), ("selected", "12"), ("random", "12")):
+            means = metrics["means"][metric][arm]
+            assert list(means) == list(ks) and all(0 <= m["mean"] <= 100 for m in means.values())
+    chosen = json.loads((out / "minilab_drop_last/selected_2/manifest.json").read_text())
+    drawn = json.loads((out / "minilab_drop_last/random_2_0/manifest.json").read_text())
+    assert [c["parameters"]["method"] for c in (chosen, drawn)] == ["instructions", "random"]
+    assert chosen["selected"][0]["task"] == "minilab_drop_first" and chosen["k"] == drawn["k"] == 2
+    page = (out / "report.html").read_text()
+    assert "<svg" in page and "flan-jax select study" in page
+    assert not re.search(r"(src|href)=|@import|url\(", page), "the page needs the network"
+
+    # Started again it goes on from where it is.
+    assert run(study) == 0
+    assert capsys.readouterr().out.count("nothing to do: step 2 of 2") == 5
+    again = json.loads((out / "metrics.json").read_text())
+    assert again["by_target"] == metrics["by_target"]
+    with pytest.raises(ConfigError, match="other settings .TRAIN_STEPS is 2 there and 6 here"):
+        run([*study, "--gin.TRAIN_STEPS=6"])
+    for override, message in [
+        ("TARGETS=('minilab_drop_first',)", "minilab_drop_first is in CANDIDATES"),
+        ("KS=(1, 9)", "whole numbers from 1 to 4"),
+        ("TARGETS=()", "a list of tasks and mixtures"),
+        ("TARGETS_EACH=0", "must be None or a whole number"),
+        ("TARGETS=('minilab_drop_lsat',)", "did you mean 'minilab_drop_last'"),
+    ]:
+        with pytest.raises(FlanJaxError, match=message):
+            run(["select", "study", "--fast", f"--out={tmp_path / 'x'}", f"--gin.{override}"])
+
+
 def test_tasks_list(capsys):
     assert run(["tasks", "list", "--module=tasks.minilab", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)

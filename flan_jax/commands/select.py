@@ -395,30 +395,39 @@ def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:
     from flan_jax import terminal
     from flan_jax.selector import explain
 
-    rows = explain.explain(
-        choice, selector.library, explain.nearest_of(selector, choice), args.show or 0
-    )
+    nearest = explain.nearest_of(selector, choice)
+    rows = explain.explain(choice, selector.library, nearest, args.show or 0)
     stability = {chosen.task: chosen.stability for chosen in choice.selected}
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "task", "score", "pct", "margin", "stable", "cluster"):
-        right = column in ("", "score", "pct", "margin", "stable")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    table.add_column("nearest instructions: its own, the target's")
+    lines = [("", "task", "score", "pct", "margin", "stable", "cluster", "nearest instruction")]
     for row in rows:
         stable = stability.get(row.task)
-        table.add_row(
-            f"{row.place}{'*' if row.chosen and args.show else ''}",
-            row.task,
-            f"{row.score:.3f}",
-            f"{row.percentile:.0f}",
-            "" if row.margin is None else f"{row.margin:.3f}",
-            "" if stable is None else f"{stable:.0%}",
-            row.cluster or "",
-            "\n".join(_short(text) for text in (row.instruction, row.target_instruction) if text)
-            or row.note,
+        lines.append(
+            (
+                f"{row.place}{'*' if row.chosen and args.show else ''}",
+                row.task,
+                f"{row.score:.3f}",
+                f"{row.percentile:.0f}",
+                "" if row.margin is None else f"{row.margin:.3f}",
+                "" if stable is None else f"{stable:.0%}",
+                row.cluster or "",
+                row.instruction or row.note,
+            )
         )
-    terminal.console().print(table)
+    table = Table(box=None, pad_edge=False)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, width in zip(lines[0], widths, strict=True):
+        number = name in ("", "score", "pct", "margin", "stable")
+        # Where a line is too short, names lose their ends and numbers none of their digits.
+        least = width if number else None
+        justify = "right" if number else "left"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=least)
+    # What is left of the line is the instruction's.
+    console = terminal.console()
+    left = max(console.width - sum(widths[:-1]) - 2 * len(widths), 20)
+    for line in lines[1:]:
+        table.add_row(*line[:-1], _short(line[-1], left))
+    console.print(table)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 70 else text[:67].rstrip() + "..."
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

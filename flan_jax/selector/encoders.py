@@ -223,7 +223,9 @@ class SentenceEncoder:
     def _load(self, where: str) -> Any:
         if self._model is None:
             import sentence_transformers
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()  # of the weights of one small file
             try:
                 self._model = sentence_transformers.SentenceTransformer(where)
             except Exception as error:  # of the hub, transformers, torch, safetensors, JSON

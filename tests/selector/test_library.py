@@ -169,3 +169,23 @@ def test_cards_of_a_module():
     assert len(task.instructions) >= 4
     with pytest.raises(DataError, match="did you mean 'minilab_first_word'"):
         library.get("minilab_frist_word")
+
+
+def test_cards_are_read_where_every_instance_is_out_of_reach(monkeypatch):
+    from flan_jax.selector.encoders import LEXICAL, Embedder, get_encoder
+    from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+    from tasks.minilab import lab
+
+    def choose():
+        library = load_library("tasks.minilab")
+        made = Embedder(get_encoder(LEXICAL, all_instructions(library)), keep=False)
+        target = Target.of_task(library.get("minilab_first_word"))
+        return Selector(library, made).select([target], Parameters()).scores
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("an instance was read")
+
+    before = choose()
+    monkeypatch.setattr(lab, "instance", refuse)
+    monkeypatch.setattr(lab, "Instances", refuse)
+    assert choose() == before
