@@ -273,10 +273,13 @@ def test_every_alignment_builds(experiment):
 
 @pytest.mark.parametrize("experiment", STUDIES)
 def test_every_study_builds(experiment, train_config):
+    from flan_jax.evaluation.evaluate import EvalConfig
+
     parts = config.compose_parts([experiment], "flan_jax", "select_study", ["MODEL_DIR=x"])
     config.parse(parts)
     values = config.macros(parts)
     assert train_config().train_steps == values["TRAIN_STEPS"]
+    assert EvalConfig().examples == values["EVAL_EXAMPLES"]
     assert set(values["KS"]) and values["LIBRARY"] == "tasks.minilab"
 
 

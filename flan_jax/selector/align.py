@@ -2,7 +2,8 @@
 
 The paper's recipe (Lee et al. 2024, section 3.3) and stronger choices, see `pairs.AlignConfig`.
 Any sentence-transformers model is trained in a loop of our own, so that a run goes on after the
-last finished epoch with the very numbers it would have had, and nothing is pickled.
+last finished epoch with the very numbers it would have had (on one machine without a GPU, whose
+sums have no fixed order), and nothing is pickled.
 """
 
 import dataclasses
@@ -19,13 +20,14 @@ from etils import epath
 
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.files import replace_text
-from flan_jax.selector import align_card, pairs
+from flan_jax.selector import align_card, encoders, pairs, student
 from flan_jax.selector.library import Library
 from flan_jax.selector.pairs import AlignConfig, Corpus
 from flan_jax.terminal import Progress
 
 RECORD = "alignment.json"
 STATE = "alignment_state.safetensors"
+SCRATCH = f".{STATE}.tmp"
 _ENCODE_BATCH = 32
 
 
@@ -36,8 +38,9 @@ class Alignment:
     Attributes:
         folder: a sentence-transformers model.
         losses: mean loss of each epoch.
-        found_before: share of instructions whose nearest other one was of their task.
-        found_after: the same share after alignment.
+        found_before: share of instructions whose nearest other one was of their task, by the
+            base; what a student found before alignment is in the record.
+        found_after: the same share by the aligned model.
         record: what `alignment.json` says.
     """
 
@@ -72,7 +75,8 @@ def align(
         load: gives the model of a name; sentence-transformers if None.
 
     Raises:
-        ConfigError: `base` cannot be loaded, `out` holds something else, or the loss is not finite.
+        ConfigError: `base` cannot be loaded or made a student of, there is no such device, `out`
+            holds something else, or the loss is not finite.
         DataError: something held out is not in the library, or too little remains.
     """
     config = config or AlignConfig()
@@ -80,23 +84,38 @@ def align(
     folder = pathlib.Path(os.path.expanduser(out))
     finished = _look_into(folder)
     model = (load or load_model)(base)
-    if device:
-        model.to(device)
+    _move(model, device)
     facts = _facts(library, corpus, base, model, config)
     if finished:
         return _earlier(folder, finished, facts)
     folder.mkdir(parents=True, exist_ok=True)
     vectors = embed(model, corpus.texts)
-    before = pairs.found_share(corpus, vectors)
-    losses, counts = _train(model, corpus, vectors, config, folder, facts["fingerprint"])
-    after = pairs.found_share(corpus, embed(model, corpus.texts))
-    result = {"pairs": counts, "losses": losses, "found_before": before, "found_after": after}
-    model.save_pretrained(str(folder), create_model_card=False)
-    record = _null(facts | result)
+    before = {"found_before": pairs.found_share(corpus, vectors)}
+    if config.student:
+        model = student.static_student(model, corpus.texts, config.student_width)
+        found = pairs.found_share(corpus, embed(model, corpus.texts))
+        before["found_by_student_before"] = found
+    run = _Run(model, corpus, vectors, config)
+    return _finish(run, folder, facts | before, *_train(run, folder / STATE, facts["fingerprint"]))
+
+
+def _finish(
+    run: "_Run",
+    folder: pathlib.Path,
+    facts: Mapping[str, Any],
+    losses: list[float],
+    counts: Mapping[str, int],
+) -> Alignment:
+    """Saves a trained model; its record comes last but for what is no longer needed."""
+    after = pairs.found_share(run.corpus, embed(run.model, run.corpus.texts))
+    weights = sum(parameter.numel() for parameter in run.model.parameters())
+    result = {"weights": weights, "pairs": counts, "losses": losses, "found_after": after}
+    run.model.save_pretrained(str(folder), create_model_card=False)
+    record = _null({**facts, **result})
     replace_text(epath.Path(folder / "README.md"), align_card.render(record))
     replace_text(epath.Path(folder / RECORD), json.dumps(record, indent=2, ensure_ascii=False))
-    (folder / STATE).unlink(missing_ok=True)
-    return Alignment(str(folder), tuple(losses), before, after, record)
+    _forget(folder)
+    return Alignment(str(folder), tuple(losses), facts["found_before"], after, record)
 
 
 def load_model(base: str) -> Any:
@@ -111,18 +130,48 @@ def load_model(base: str) -> Any:
         raise ConfigError(
             "alignment needs sentence-transformers: pip install flan-jax[selector]"
         ) from error
-    local = os.path.isdir(os.path.expanduser(base))
-    if not local and (base.startswith((".", "/", "~")) or base.count("/") > 1):
-        raise ConfigError(f"base {base!r}: there is no such folder")
-    where = os.path.expanduser(base) if local else base
+    where = _resolve(base)
     try:
-        return sentence_transformers.SentenceTransformer(where, local_files_only=local)
+        model = sentence_transformers.SentenceTransformer(where)
     except Exception as error:  # of the hub, transformers, torch, safetensors, JSON
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ConfigError(
             f"base {base!r} cannot be loaded: {first[0]}; give the folder of a "
             "sentence-transformers model"
         ) from error
+    # Steps as small as ours are lost in weights that were saved in half precision.
+    return model.float()
+
+
+def _resolve(base: str) -> str:
+    """The folder of a base on this machine, or its name where the hub has to be asked."""
+    import huggingface_hub
+
+    if os.path.isdir(os.path.expanduser(base)):
+        return os.path.expanduser(base)
+    if base.startswith((".", "/", "~")) or base.count("/") > 1:
+        raise ConfigError(f"base {base!r}: there is no such folder")
+    if base == encoders.LEXICAL:
+        raise ConfigError(
+            "base 'lexical' has no weights to align; name a sentence-transformers one"
+        )
+    default = base in (encoders.DEFAULT_MODEL, encoders.DEFAULT_MODEL.rpartition("/")[2])
+    local = encoders._local_default() if default else encoders._hub_folder(base)
+    # The hub's client would try for minutes where nothing answers.
+    if local is None and not encoders._answers(huggingface_hub.constants.ENDPOINT):
+        raise ConfigError(
+            f"base {base!r} is not on this machine, and {huggingface_hub.constants.ENDPOINT} does "
+            "not answer; give the folder of a sentence-transformers model"
+        )
+    return local or base
+
+
+def _move(model: Any, device: str | None) -> None:
+    try:
+        if device:
+            model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {device!r} cannot be used: {error}") from error
 
 
 def embed(model: Any, texts: Sequence[str]) -> np.ndarray:
@@ -137,10 +186,11 @@ def embed(model: Any, texts: Sequence[str]) -> np.ndarray:
     model.eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     parts = []
-    with torch.no_grad():
+    with torch.no_grad(), Progress("embedding", len(texts)) as progress:
         for start in range(0, len(order), _ENCODE_BATCH):
             batch = [texts[i] for i in order[start : start + _ENCODE_BATCH]]
             parts.append(_forward(model, batch).float().cpu().numpy())
+            progress.advance(len(batch))
     found = np.concatenate(parts)
     return found[np.argsort(order)]
 
@@ -160,37 +210,67 @@ def _forward(model: Any, texts: Sequence[str]) -> Any:
     return torch.nn.functional.normalize(model(moved)["sentence_embedding"], dim=-1)
 
 
-def _train(
-    model: Any,
-    corpus: Corpus,
-    vectors: np.ndarray,
-    config: AlignConfig,
-    folder: pathlib.Path,
-    fingerprint: str,
-) -> tuple[list[float], dict[str, int]]:
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What every step needs.
+
+    Attributes:
+        model: what is trained.
+        corpus: the instructions.
+        vectors: their embeddings by the base, float32[texts, width].
+        config: parameters.
+    """
+
+    model: Any
+    corpus: Corpus
+    vectors: np.ndarray
+    config: AlignConfig
+
+    @property
+    def device(self) -> Any:
+        return next(self.model.parameters()).device
+
+    def rows(self, epoch: int) -> pairs.Labelled | pairs.Ranked:
+        """The pairs of an epoch; with the cosine loss they are the same in each."""
+        if self.config.loss == "cosine":
+            return pairs.labelled_pairs(self.corpus, self.vectors, self.config)
+        return pairs.ranked_rows(self.corpus, self.vectors, self.config, epoch)
+
+
+def _train(run: _Run, state: pathlib.Path, fingerprint: str) -> tuple[list[float], dict[str, int]]:
     """Trains all epochs that are left; returns their mean losses and the numbers of pairs."""
     import torch
 
-    optimizer = _optimizer(model, config)
-    losses = _restore(folder / STATE, model, optimizer, fingerprint)
-    labelled = pairs.labelled_pairs(corpus, vectors, config) if config.loss == "cosine" else None
-    first = labelled or pairs.ranked_rows(corpus, vectors, config, 0)
-    steps = math.ceil(_rows(first) / config.batch_size)
-    with Progress("aligning", config.epochs * steps, len(losses) * steps) as progress:
-        for epoch in range(len(losses), config.epochs):
-            rows = labelled or pairs.ranked_rows(corpus, vectors, config, epoch)
-            order = np.random.default_rng([config.seed, 2, epoch]).permutation(_rows(rows))
-            torch.manual_seed(config.seed * 1_000_003 + epoch)
-            model.train()
-            total = 0.0
-            for step, batch in enumerate(np.array_split(order, steps)):
-                rate = learning_rate(epoch * steps + step, steps, config)
-                loss = _loss(model, corpus, vectors, config, rows, batch)
-                total += _update(model, optimizer, loss, rate, config, (epoch, step)) * len(batch)
-                progress.advance(1)
-            losses.append(total / len(order))
-            _save(folder / STATE, model, optimizer, fingerprint, losses)
+    epochs, optimizer = run.config.epochs, _optimizer(run)
+    losses = _restore(state, run.model, optimizer, fingerprint)
+    first = run.rows(0)
+    steps = math.ceil(len(first) / run.config.batch_size)
+    with (
+        torch.random.fork_rng([run.device] if run.device.type == "cuda" else []),
+        Progress("aligning", epochs * steps, len(losses) * steps) as progress,
+    ):
+        for epoch in range(len(losses), epochs):
+            losses.append(_epoch(run, optimizer, epoch, steps, progress))
+            _save(state, run.model, optimizer, fingerprint, losses)
     return losses, first.counts()
+
+
+def _epoch(run: _Run, optimizer: Any, epoch: int, steps: int, progress: Progress) -> float:
+    """One pass over an epoch's pairs, all of whose chance is in seed and epoch; its mean loss."""
+    import torch
+
+    rows = run.rows(epoch)
+    order = np.random.default_rng([run.config.seed, 2, epoch]).permutation(len(rows))
+    torch.manual_seed(run.config.seed * 1_000_003 + epoch)
+    run.model.train()
+    total = 0.0
+    for step, batch in enumerate(np.array_split(order, steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(epoch * steps + step, steps, run.config)
+        loss = _loss(run, rows.of(batch))
+        total += _update(run, optimizer, loss, f"epoch {epoch + 1}, step {step + 1}") * len(batch)
+        progress.advance(1)
+    return total / len(order)
 
 
 def learning_rate(step: int, steps: int, config: AlignConfig) -> float:
@@ -203,92 +283,66 @@ def learning_rate(step: int, steps: int, config: AlignConfig) -> float:
     """
     warmup, total = math.ceil(config.warmup * steps), config.epochs * steps
     if step < warmup:
-        return config.learning_rate * (step + 1) / (warmup + 1)
-    return config.learning_rate * (total - step) / max(total - warmup, 1)
+        return config.rate * (step + 1) / (warmup + 1)
+    return config.rate * (total - step) / max(total - warmup, 1)
 
 
-def _rows(rows: pairs.Labelled | pairs.Ranked) -> int:
-    return len(rows.first) if isinstance(rows, pairs.Labelled) else len(rows.anchor)
+def _loss(run: _Run, part: pairs.Labelled | pairs.Ranked) -> Any:
+    return _cosine_loss(run, part) if isinstance(part, pairs.Labelled) else _ranking_loss(run, part)
 
 
-def _loss(
-    model: Any,
-    corpus: Corpus,
-    vectors: np.ndarray,
-    config: AlignConfig,
-    rows: pairs.Labelled | pairs.Ranked,
-    batch: np.ndarray,
-) -> Any:
-    if isinstance(rows, pairs.Labelled):
-        return _cosine_loss(model, corpus, rows, batch)
-    part = pairs.Ranked(rows.anchor[batch], rows.positive[batch], rows.hard[batch])
-    return _ranking_loss(model, corpus, vectors, config, part)
-
-
-def _cosine_loss(model: Any, corpus: Corpus, rows: pairs.Labelled, batch: np.ndarray) -> Any:
+def _cosine_loss(run: _Run, part: pairs.Labelled) -> Any:
     """Mean squared error of the cosine, over the pairs of a batch."""
     import torch
 
-    first = _forward(model, [corpus.texts[i] for i in rows.first[batch]])
-    second = _forward(model, [corpus.texts[i] for i in rows.second[batch]])
-    labels = torch.as_tensor(rows.label[batch], device=first.device)
+    first = _forward(run.model, [run.corpus.texts[i] for i in part.first])
+    second = _forward(run.model, [run.corpus.texts[i] for i in part.second])
+    labels = torch.as_tensor(part.label, device=first.device)
     return ((first * second).sum(dim=-1) - labels).square().mean()
 
 
-def _ranking_loss(
-    model: Any, corpus: Corpus, vectors: np.ndarray, config: AlignConfig, part: pairs.Ranked
-) -> Any:
+def _ranking_loss(run: _Run, part: pairs.Ranked) -> Any:
     """Mean negative log-probability, in nats, of each row's positive among what may be chosen."""
     import torch
 
     hard = part.hard[part.hard >= 0]
     others = np.concatenate([part.positive, hard]).astype(np.int64)
-    anchors = _forward(model, [corpus.texts[i] for i in part.anchor])
-    found = _forward(model, [corpus.texts[i] for i in others])
-    allowed = pairs.may_be_negatives(corpus, vectors, config, part, others)
-    allowed[np.arange(len(part.anchor)), np.arange(len(part.anchor))] = True
+    anchors = _forward(run.model, [run.corpus.texts[i] for i in part.anchor])
+    found = _forward(run.model, [run.corpus.texts[i] for i in others])
+    allowed = pairs.may_be_negatives(run.corpus, run.vectors, run.config, part, others)
+    allowed[np.arange(len(part)), np.arange(len(part))] = True
     mask = torch.as_tensor(~allowed, device=anchors.device)
-    logits = (config.scale * anchors @ found.T).masked_fill(mask, float("-inf"))
-    return torch.nn.functional.cross_entropy(
-        logits, torch.arange(len(part.anchor), device=anchors.device)
-    )
+    logits = (run.config.scale * anchors @ found.T).masked_fill(mask, float("-inf"))
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(part), device=mask.device))
 
 
-def _optimizer(model: Any, config: AlignConfig) -> Any:
+def _optimizer(run: _Run) -> Any:
     import torch
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    decay = run.config.weight_decay
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]])
 
 
-def _update(
-    model: Any,
-    optimizer: Any,
-    loss: Any,
-    rate: float,
-    config: AlignConfig,
-    where: tuple[int, int],
-) -> float:
+def _update(run: _Run, optimizer: Any, loss: Any, where: str) -> float:
     """One step; returns the loss."""
     import torch
 
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ConfigError(
-            f"alignment: the loss is {value} in epoch {where[0] + 1}, step {where[1] + 1}; "
-            f"AlignConfig.learning_rate ({config.learning_rate:g}) may be too high"
-        )
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.config.max_grad_norm)
+    for what, value in (("loss", float(loss.detach())), ("norm of the gradient", float(norm))):
+        if not math.isfinite(value):
+            raise ConfigError(
+                f"alignment: the {what} is {value} in {where}; AlignConfig.learning_rate "
+                f"({run.config.rate:g}) may be too high"
+            )
     optimizer.step()
-    return value
+    return float(loss.detach())
 
 
 def _slots(optimizer: Any) -> dict[str, Any]:
@@ -310,7 +364,7 @@ def _save(
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= _slots(optimizer)
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    scratch = path.with_name(f".{path.name}.tmp")
+    scratch = path.with_name(SCRATCH)
     save_file(copies, scratch, {"fingerprint": fingerprint, "losses": json.dumps(list(losses))})
     scratch.replace(path)
 
@@ -354,10 +408,9 @@ def _look_into(folder: pathlib.Path) -> dict[str, Any] | None:
         return record
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder for the aligned model")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / STATE).exists():
-        scratch = {f".{STATE}.tmp"}
-        if {path.name for path in folder.iterdir()} - scratch:
-            raise ConfigError(f"{folder} is not empty and holds no alignment; give another folder")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there - {SCRATCH} and STATE not in there:
+        raise ConfigError(f"{folder} is not empty and holds no alignment; give another folder")
     return None
 
 
@@ -365,10 +418,17 @@ def _earlier(
     folder: pathlib.Path, record: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Alignment:
     _check_same(folder, record.get("fingerprint"), facts["fingerprint"])
+    _forget(folder)
     before, after = (
         math.nan if record[key] is None else record[key] for key in ("found_before", "found_after")
     )
     return Alignment(str(folder), tuple(record["losses"]), before, after, record)
+
+
+def _forget(folder: pathlib.Path) -> None:
+    """Deletes what only an unfinished alignment needs."""
+    for name in (STATE, SCRATCH):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_same(folder: pathlib.Path, found: str | None, fingerprint: str) -> None:
@@ -388,7 +448,7 @@ def _facts(
         "texts": hashlib.sha256(json.dumps(corpus.texts).encode()).hexdigest(),
         "library_hash": library.hash,
         "held_out": list(corpus.held_out),
-        "parameters": dataclasses.asdict(config),
+        "parameters": dataclasses.asdict(config) | {"learning_rate": config.rate},
     }
     fingerprint = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return depends | {

@@ -1,6 +1,7 @@
 """The card of an aligned encoder: what it was trained on, and what never entered."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def render(record: Mapping[str, Any]) -> str:
             *_front(record),
             "# An encoder of task instructions",
             "",
-            f"`{record['base']}`, aligned so that instructions of one task lie together and those "
+            f"{_what(record)}, aligned so that instructions of one task lie together and those "
             "of different tasks apart (the task selector of Lee et al. 2024, arXiv 2404.16418), by "
             "flan-jax. No instance of any task was used.",
             "",
@@ -35,18 +36,19 @@ def render(record: Mapping[str, Any]) -> str:
             f"{record['instructions']} instructions; SHA-256 {record['library_hash']}.",
             f"- Held out: {_list(record['held_out'])}. "
             f"{record['instructions_shared_with_held_out']} instructions of other tasks that "
-            "equal one of these were left out too.",
+            "equal one of these, but for case and a full stop, were left out too.",
             f"- Loss: {_LOSSES[parameters['loss']]}, {parameters['epochs']} epochs; means "
             f"{', '.join(f'{loss:.4f}' for loss in record['losses'])}.",
             f"- Pairs: {', '.join(f'{n} {name}' for name, n in record['pairs'].items())}.",
-            f"- Weights of the base: SHA-256 {record['base_hash']}.",
+            f"- Weights: {record['weights']:,} numbers; those of the base: SHA-256 "
+            f"{record['base_hash']}.",
             f"- Parameters: `{json.dumps(parameters)}`",
             "",
             "## Result",
             "",
             "Share of these instructions whose nearest other one is of their task, measured on "
-            f"what it was trained on: {_share(record['found_before'])} before, "
-            f"{_share(record['found_after'])} after.",
+            f"what it was trained on: {_share(record['found_before'])} by the base"
+            f"{_untrained(record)}, {_share(record['found_after'])} after alignment.",
             "",
             "## Tasks trained on",
             "",
@@ -59,7 +61,7 @@ def render(record: Mapping[str, Any]) -> str:
 def _front(record: Mapping[str, Any]) -> list[str]:
     base = (
         []
-        if record["base"].startswith((".", "/", "~"))
+        if os.path.isdir(os.path.expanduser(record["base"]))
         else [f"base_model: {json.dumps(record['base'])}"]
     )
     return [
@@ -71,6 +73,22 @@ def _front(record: Mapping[str, Any]) -> list[str]:
         "---",
         "",
     ]
+
+
+def _what(record: Mapping[str, Any]) -> str:
+    student = record["parameters"]["student"]
+    if student is None:
+        return f"`{record['base']}`"
+    return (
+        f"A {student} student of `{record['base']}` (a vector a token, the mean of which is a "
+        "text's; see flan_jax/selector/student.py)"
+    )
+
+
+def _untrained(record: Mapping[str, Any]) -> str:
+    if record["parameters"]["student"] is None:
+        return ""
+    return f", {_share(record['found_by_student_before'])} by the student before alignment"
 
 
 def _list(names: list[str]) -> str:

@@ -127,7 +127,7 @@ def _transformer(
 ) -> Transformer | None:
     """Returns the transform that all rows but some give."""
     owners: np.ndarray = np.repeat(np.arange(len(counts)), counts)
-    kept = np.delete(owners, left_out)
+    kept: np.ndarray = np.delete(owners, left_out)
     return Transformer.fit(
         how, np.delete(raw, left_out, axis=0), np.unique(kept, return_index=True)[1]
     )

@@ -108,7 +108,7 @@ class Transformer:
 
 def _task_means(vectors: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Returns for each row the mean of its task's, [n, d]."""
-    counts = np.diff(np.append(starts, len(vectors)))
+    counts: np.ndarray = np.diff(np.append(starts, len(vectors)))
     sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)
     return np.repeat(sums / counts[:, None], counts, axis=0)
 

@@ -309,7 +309,7 @@ def _by_k(scores: Sequence[Score], metric: str) -> dict[str, float]:
 
 def _less(selected: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Differences by k; an arm of one k stands beside all."""
-    only = next(iter(other.values())) if len(other) == 1 else None
+    only = next(iter(other.values()))
     return {k: round(value - other.get(k, only), 2) for k, value in selected.items()}
 
 

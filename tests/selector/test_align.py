@@ -66,6 +66,11 @@ def run(out, config=FAST, held_out=(), tasks=None):
     return alignment.align(tasks or library(), "base", str(out), held_out, config, load=Tiny)
 
 
+def same_weights(one, other):
+    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
 def unit(rng, count, width=6):
     vectors = rng.normal(size=(count, width)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -108,35 +113,41 @@ def test_pairs_keep_their_rules(sizes, seed, hard):
 
 
 @settings(deadline=None)
-@given(st.integers(0, 50), st.sampled_from([0, 3]))
-def test_guard_against_false_negatives(seed, hard):
+@given(st.integers(0, 50), st.sampled_from([0, 3]), st.sampled_from([0.9, None]))
+def test_guard_against_false_negatives(seed, hard, guard):
     corpus = Corpus.of(library())
     vectors = unit(np.random.default_rng(seed), len(corpus.texts))
-    config = AlignConfig(loss="ranking", hard_negatives=hard, guard=0.9)
+    config = AlignConfig(loss="ranking", hard_negatives=hard, guard=guard)
     rows = pairs.ranked_rows(corpus, vectors, config, 0)
     assert len(rows.anchor) == 30 and rows.hard.shape == (30, hard)
     assert (corpus.tasks[rows.anchor] == corpus.tasks[rows.positive]).all()
     allowed = pairs.may_be_negatives(corpus, vectors, config, rows, rows.positive)
     own = (vectors[rows.anchor] * vectors[rows.positive]).sum(axis=1)
+    limits = np.full(30, np.inf) if guard is None else guard * own
+    if guard is None:
+        apart = corpus.tasks[rows.anchor][:, None] != corpus.tasks[rows.positive]
+        assert np.array_equal(allowed, apart) and (rows.hard >= 0).all()
     for i, anchor in enumerate(rows.anchor):
         for j in np.flatnonzero(allowed[i]):
             assert corpus.tasks[anchor] != corpus.tasks[rows.positive[j]]
-            assert vectors[anchor] @ vectors[rows.positive[j]] < 0.9 * own[i] + 1e-6
+            assert vectors[anchor] @ vectors[rows.positive[j]] < limits[i] + 1e-6
         nearest = [vectors[anchor] @ vectors[h] for h in rows.hard[i] if h >= 0]
         assert nearest == sorted(nearest, reverse=True)
-        assert all(value < 0.9 * own[i] + 1e-6 for value in nearest)
+        assert all(value < limits[i] + 1e-6 for value in nearest)
     other = pairs.ranked_rows(corpus, vectors, config, 1)
     assert not np.array_equal(rows.positive, other.positive)
 
 
 def test_held_out_tasks_and_their_texts_never_enter(tmp_path):
-    copy = LibraryTask("copy", (FRAMES[0].format("sort"), "Put in order."), "cluster9")
+    copy = LibraryTask("copy", ("please Sort what follows", "Put in order."), "cluster9")
     tasks = Library.of([*library().tasks, copy], "verbs")
     corpus = Corpus.of(tasks, ["sort", "cluster1"])
     assert corpus.held_out == ("count", "sort", "summarise")
     assert corpus.names == ("classify", "copy", "reverse", "translate")
     assert corpus.shared == 1
-    assert not [t for t in corpus.texts if any(v in t for v in ("sort", "count", "summarise"))]
+    assert not [
+        t for t in corpus.texts if any(v in t.lower() for v in ("sort", "count", "summarise"))
+    ]
     result = run(tmp_path / "out", held_out=["sort", "cluster1"], tasks=tasks)
     assert result.record["held_out"] == ["count", "sort", "summarise"]
     assert "Held out: count, sort, summarise." in (tmp_path / "out/README.md").read_text()
@@ -202,14 +213,43 @@ def test_a_stopped_run_goes_on_alike(tmp_path, monkeypatch):
         run(tmp_path / "parts", held_out=["sort"])
     parts = run(tmp_path / "parts")
     assert len(calls) > 6 and parts.losses == whole.losses
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    same_weights(tmp_path / "whole", tmp_path / "parts")
     before = (tmp_path / "whole/model.safetensors").stat().st_mtime_ns
     again = run(tmp_path / "whole")
     assert again.record == whole.record and again.losses == whole.losses
     assert (tmp_path / "whole/model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="another library"):
         run(tmp_path / "whole", AlignConfig())
+
+
+def test_stopped_while_it_is_saved(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    save = Tiny.save_pretrained
+
+    def stops(self, path, create_model_card=True):
+        (pathlib.Path(path) / "model.safetensors").write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tiny, "save_pretrained", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts")
+    monkeypatch.setattr(Tiny, "save_pretrained", save)
+    assert run(tmp_path / "parts").record == whole.record
+    same_weights(tmp_path / "whole", tmp_path / "parts")
+    (tmp_path / "parts" / alignment.STATE).write_bytes(b"left behind")
+    run(tmp_path / "parts")
+    assert not (tmp_path / "parts" / alignment.STATE).exists()
+
+
+def test_the_callers_chance_is_left_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    model = Tiny()
+    torch.manual_seed(5)
+    alignment.align(library(), "base", str(tmp_path / "out"), (), FAST, load=lambda _: model)
+    assert torch.equal(torch.rand(3), expected)
+    other = dataclasses.replace(FAST, seed=43)
+    assert run(tmp_path / "other", other).losses != run(tmp_path / "out").losses
 
 
 def test_folders_that_are_something_else(tmp_path):
@@ -254,14 +294,29 @@ def test_the_rate_rises_and_falls():
     ("wrong", "says"),
     [
         ({"loss": "ranked"}, "did you mean 'ranking'"),
-        ({"epochs": 0}, "epochs must be a whole number from 1"),
-        ({"guard": 1.5}, "guard must be from 0 to 1"),
-        ({"cluster_label": -1}, "cluster_label must be from 0"),
+        ({"student": "statics"}, "did you mean 'static'"),
+        ({"student": ["static"]}, "student"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"epochs": 2.0}, "epochs must be a whole number"),
+        ({"student_width": None}, "student_width must be a whole number from 1, not None"),
+        ({"guard": 1.5}, "guard must be a number from 0 to 1 or None, not 1.5"),
+        ({"cluster_label": -1}, "cluster_label must be a number from 0"),
+        ({"scale": 0}, "scale must be a number from 1e-09, not 0"),
+        ({"max_grad_norm": float("inf")}, "max_grad_norm must be a number"),
+        ({"weight_decay": float("nan")}, "weight_decay must be a number from 0"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
     ],
 )
 def test_wrong_parameters(wrong, says):
     with pytest.raises(ConfigError, match=says):
         AlignConfig(**wrong)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(AlignConfig)])
+@pytest.mark.parametrize("value", ["1", True, [1], float("nan")])
+def test_every_field_is_checked(field, value):
+    with pytest.raises(ConfigError, match=f"AlignConfig.{field} "):
+        AlignConfig(**{field: value})
 
 
 def test_gin_gives_the_parameters(tmp_path):
@@ -282,17 +337,15 @@ def test_without_sentence_transformers_it_is_said(tmp_path):
         alignment.align(library(), "base", str(tmp_path / "out"))
 
 
-def test_a_real_sentence_transformers_folder(tmp_path):
-    """A random BERT of two layers: loaded, aligned, saved, loaded again."""
-    sentence_transformers = pytest.importorskip("sentence_transformers")
+def tiny_bert(folder):
+    """A random BERT of two layers as a transformers folder."""
     import transformers
 
     words = sorted({word for frame in FRAMES for word in frame.lower().split()} | set(VERBS))
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ":", *words]
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.BertTokenizer(str(base / "vocab.txt")).save_pretrained(base)
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     config = transformers.BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,
@@ -301,12 +354,48 @@ def test_a_real_sentence_transformers_folder(tmp_path):
         intermediate_size=32,
     )
     torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(base)
-    with pytest.raises(ConfigError, match="there is no such folder"):
-        alignment.load_model(str(tmp_path / "none"))
-    result = alignment.align(library(), str(base), str(tmp_path / "out"), ["sort"], FAST, "cpu")
+    transformers.BertModel(config).half().save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_real_sentence_transformers_folder(tmp_path):
+    """Loaded, aligned, saved, loaded again; in full precision though it was saved in half."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    base = tiny_bert(tmp_path / "base")
+    result = alignment.align(library(), base, str(tmp_path / "out"), ["sort"], FAST, "cpu")
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert sum(p.numel() for p in model.parameters()) == result.record["weights"]
     found = model.encode(["Please count what follows."], normalize_embeddings=True)
     ours = alignment.embed(model, ["Please count what follows."])
     np.testing.assert_allclose(found, ours, atol=1e-5)
     assert len(result.losses) == 3
+    with pytest.raises(ConfigError, match="device 'abacus' cannot be used"):
+        alignment.align(library(), base, str(tmp_path / "no"), (), FAST, "abacus")
+
+
+def test_bases_that_cannot_be_had(tmp_path, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    import huggingface_hub
+
+    # Nothing listens there.
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "*")
+    for base, says in (
+        (str(tmp_path / "none"), "there is no such folder"),
+        ("lexical", "has no weights to align"),
+        ("someone/a-model", "is not on this machine, and http://127.0.0.1:9 does not answer"),
+        (str(tmp_path), "cannot be loaded"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            alignment.load_model(base)
+
+
+def test_the_default_base_is_taken_from_this_machine(monkeypatch):
+    from flan_jax.selector import encoders
+
+    if importlib.util.find_spec("sentence_transformers") is None or not encoders._packaged_model():
+        pytest.skip("its weights are not installed")
+    for name in (encoders.DEFAULT_MODEL, "all-MiniLM-L6-v2"):
+        assert alignment._resolve(name) == encoders._packaged_model()
