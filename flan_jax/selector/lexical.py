@@ -7,22 +7,22 @@ et al. 1990), so it always works, and knows no more than which words occur toget
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 # Bump by hand whenever vectors of the same texts change.
-FORMAT = 1
+FORMAT = 2
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+# Lengths of n-grams, the shortest and the longest.
 WORDS = (1, 2)
-CHARACTERS = (3, 4, 5)
+CHARACTERS = (3, 5)
 # How much words count beside characters, as squared lengths.
 WORD_SHARE = 0.3
 WIDTH = 256
-# Above this number of texts the SVD is of the sparse matrix itself.
-_MOST_DENSE = 2500
+# Of the greatest singular value; directions with less are rounding errors.
+_LEAST = 1e-6
 
 
 class LexicalEncoder:
@@ -47,20 +47,22 @@ class LexicalEncoder:
         facts = [FORMAT, WORDS, CHARACTERS, WORD_SHARE, width, self._corpus]
         text = json.dumps(facts, ensure_ascii=False)
         self.hash = hashlib.sha256(text.encode("utf-8")).hexdigest()
-        self._blocks: list[_Block] = []
+        self._terms: Any = None
         self._directions: np.ndarray | None = None
 
     @property
     def width(self) -> int:
-        """Components of a vector: one less than there are texts, at most as asked for."""
-        return max(1, min(self._width, len(self._corpus) - 1))
+        """Components of a vector: as many as there are texts, at most as asked for."""
+        return max(1, min(self._width, len(self._corpus)))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Returns vectors [n, width]; zero for a text that shares nothing with the corpus."""
         if self._directions is None:
             self._fit()
+        if not texts:
+            return np.zeros((0, self.width))
         # A sparse row times a dense matrix is added up entry by entry, row by row.
-        return self._features(texts) @ self._directions
+        return self._terms.transform(texts) @ self._directions
 
     def describe(self) -> dict[str, Any]:
         """Returns what a manifest says of it."""
@@ -73,88 +75,65 @@ class LexicalEncoder:
         }
 
     def _fit(self) -> None:
-        corpus = self._corpus or ["nothing"]
-        self._blocks = [
-            _Block(_words, corpus, WORD_SHARE),
-            _Block(_characters, corpus, 1 - WORD_SHARE),
-        ]
-        self._directions = _directions(self._features(corpus), self.width)
-
-    def _features(self, texts: Sequence[str]) -> Any:
-        from scipy import sparse
-
-        return sparse.hstack([block.features(texts) for block in self._blocks], "csr")
+        # Where no text has a word there is nothing to learn from, and nothing is like anything.
+        corpus = [text for text in self._corpus if _WORD.search(text)] or ["nothing"]
+        self._terms = _fitted(corpus)
+        self._directions = _directions(self._terms.transform(corpus), self.width)
 
 
-class _Block:
-    """TF-IDF of one kind of terms."""
+def _fitted(corpus: Sequence[str]) -> Any:
+    """Returns what makes of texts a sparse matrix [n, terms], rows of length 1, or zero."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import FeatureUnion
 
-    def __init__(self, terms: Any, corpus: Sequence[str], share: float):
-        self._terms, self._scale = terms, share**0.5
-        frequency: Counter[str] = Counter()
-        for text in corpus:
-            frequency.update(terms(text).keys())
-        self._column = {term: i for i, term in enumerate(sorted(frequency))}
-        counts = np.array([frequency[term] for term in self._column], float)
-        # Above zero even for a term of every text, so that one text alone is not nothing.
-        self._idf = np.log((1 + len(corpus)) / (0.5 + counts))
-
-    def features(self, texts: Sequence[str]) -> Any:
-        """Returns a sparse matrix [n, terms] with rows of length `share` ** 0.5, or zero."""
-        from scipy import sparse
-
-        columns, values, ends = [], [], [0]
-        for text in texts:
-            found = self._row(text)
-            columns += found[0]
-            values += found[1]
-            ends.append(len(columns))
-        shape = (len(texts), len(self._column))
-        return sparse.csr_matrix((values, columns, ends), shape, dtype=np.float64)
-
-    def _row(self, text: str) -> tuple[list[int], list[float]]:
-        known = sorted(
-            (self._column[t], n) for t, n in self._terms(text).items() if t in self._column
-        )
-        columns = [column for column, _ in known]
-        weights = self._idf[columns] * (1 + np.log([n for _, n in known])) if known else np.zeros(0)
-        length = float(np.sqrt((weights**2).sum()))
-        return columns, list(weights * (self._scale / length)) if known else []
-
-
-def _words(text: str) -> Counter[str]:
-    words = _WORD.findall(text.lower())
-    return _grams(words, WORDS, " ".join)
-
-
-def _characters(text: str) -> Counter[str]:
-    """Counts n-grams inside words, whose ends are marked with spaces."""
-    found: Counter[str] = Counter()
-    for word in _WORD.findall(text.lower()):
-        found += _grams(f" {word} ", CHARACTERS, "".join)
-    return found
-
-
-def _grams(items: Sequence[str], lengths: Iterable[int], join: Any) -> Counter[str]:
-    return Counter(
-        join(items[start : start + n]) for n in lengths for start in range(len(items) - n + 1)
+    words = TfidfVectorizer(
+        preprocessor=_plain,
+        tokenizer=str.split,
+        token_pattern=None,
+        ngram_range=WORDS,
+        sublinear_tf=True,
     )
+    characters = TfidfVectorizer(
+        preprocessor=_plain, analyzer="char_wb", ngram_range=CHARACTERS, sublinear_tf=True
+    )
+    shares = {"words": WORD_SHARE**0.5, "characters": (1 - WORD_SHARE) ** 0.5}
+    union = FeatureUnion([("words", words), ("characters", characters)], transformer_weights=shares)
+    union.fit(corpus)
+    for vectorizer in (words, characters):
+        vectorizer.idf_ = _rarity(vectorizer.idf_, len(corpus))
+    return union
+
+
+def _plain(text: str) -> str:
+    """Words alone, one space between them: the marks beside a word tell little of the task."""
+    return " ".join(_WORD.findall(text.lower()))
+
+
+def _rarity(idf: np.ndarray, count: int) -> np.ndarray:
+    """Returns the inverse document frequencies of BM25 for sklearn's, of a corpus of `count`.
+
+    sklearn's log((1 + n) / (1 + df)) + 1 never falls below 1, so the words that all instructions
+    share would fill their vectors; log((1 + n) / (0.5 + df)) falls to almost 0 (Robertson and
+    Zaragoza 2009, section 3.1, with 1 added inside the logarithm).
+    """
+    having = (1 + count) / np.exp(idf - 1) - 1
+    return np.log((1 + count) / (0.5 + having))
 
 
 def _directions(features: Any, width: int) -> np.ndarray:
     """Returns the first right singular vectors [terms, width], always with the same signs."""
-    rows, terms = features.shape
-    if rows <= _MOST_DENSE:
-        # Of the products of all rows: far quicker than of the rows, which are long and sparse.
-        squares, left = np.linalg.eigh((features @ features.T).toarray())
-        kept = [i for i in range(rows - 1, -1, -1) if squares[i] > 1e-9 * squares[-1]][:width]
-        right = features.T @ (left[:, kept] / np.sqrt(squares[kept]))
-    else:
-        from scipy.sparse.linalg import svds
+    from sklearn.decomposition import TruncatedSVD
+    from threadpoolctl import threadpool_limits
 
-        start = np.random.default_rng(0).standard_normal(min(rows, terms))
-        right = svds(features, width, v0=start, return_singular_vectors="vh")[2][::-1].T
-    padded = np.zeros((terms, width))
-    padded[:, : right.shape[1]] = right
-    largest = padded[np.abs(padded).argmax(axis=0), np.arange(width)]
-    return padded * np.where(largest < 0, -1.0, 1.0)
+    rank = min(width, *features.shape)
+    # ARPACK is exact and the quicker one, but does not give all singular vectors; a random
+    # projection does, and is exact where it leaves nothing out.
+    how = "arpack" if rank < min(features.shape) else "randomized"
+    # Small products gain nothing from threads, and round differently with their number. The
+    # share of the variance, which nothing asks for, is x / 0 where all texts are alike.
+    with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
+        svd = TruncatedSVD(rank, algorithm=how, random_state=0).fit(features)
+    directions = np.zeros((features.shape[1], width))
+    kept = np.flatnonzero(svd.singular_values_ > _LEAST * svd.singular_values_.max())
+    directions[:, kept] = svd.components_[kept].T
+    return directions

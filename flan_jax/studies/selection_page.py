@@ -55,8 +55,9 @@ def render(
         rows=[_row(metrics, *arm) for arm in arms(metrics)],
         charts=[_chart(metrics, metric) for metric in _LABELS],
         legend=[{"title": title, "css": _CSS[arm]} for arm, title in _TITLES.items()],
-        targets=[_target(metrics, name, chosen[name]) for name in metrics["targets"]],
-        ks=[str(k) for k in metrics["ks"]],
+        columns=[{"title": title, "css": _CSS[arm]} for title, arm, _ in arms(metrics)],
+        tables=[_by_target(metrics, metric) for metric in ("rougeL", "exact_match")],
+        targets=[{"name": name, "chosen": chosen[name]} for name in metrics["targets"]],
         command=command,
         facts=[
             *facts,
@@ -69,9 +70,8 @@ def render(
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What selection gains in ROUGE-L where it is best, over chance and over all tasks."""
-    means = metrics["means"]["rougeL"]["selected"]
-    k = max(means, key=lambda k: means[k]["mean"])
+    """What selection gains in ROUGE-L over chance and over all tasks, at the middle k."""
+    k = str(metrics["ks"][len(metrics["ks"]) // 2])
     found = []
     for other, text in (("random", f"{k} by chance"), ("all", "all tasks")):
         one = metrics["selected_less"]["rougeL"][other][k]
@@ -99,12 +99,13 @@ def _chart(metrics: Mapping[str, Any], metric: str) -> str:
     return charts.line_chart(series, "k, tasks trained on", _LABELS[metric], classes)
 
 
-def _target(
-    metrics: Mapping[str, Any], name: str, chosen: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    scores = metrics["by_target"][name]
+def _by_target(metrics: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Scores by target and arm, the best of each target marked."""
     rows = []
-    for title, arm, k in arms(metrics):
-        cells = [scores[metric][arm][k] for metric in _LABELS]
-        rows.append({"title": title, "css": _CSS[arm], "cells": cells})
-    return {"name": name, "rows": rows, "chosen": chosen}
+    for name in metrics["targets"]:
+        scores = metrics["by_target"][name][metric]
+        values = [scores[arm][k] for _, arm, k in arms(metrics)]
+        best = max(values)
+        cells = [{"value": value, "best": value == best > 0} for value in values]
+        rows.append({"name": name, "cells": cells})
+    return {"title": _LABELS[metric], "rows": rows}

@@ -393,9 +393,9 @@ def test_bases_that_cannot_be_had(tmp_path, monkeypatch):
 
 
 def test_the_default_base_is_taken_from_this_machine(monkeypatch):
-    from flan_jax.selector import encoders
+    from flan_jax.selector import sentence_models
 
-    if importlib.util.find_spec("sentence_transformers") is None or not encoders._packaged_model():
+    if not sentence_models.is_installed() or not sentence_models.packaged_folder():
         pytest.skip("its weights are not installed")
-    for name in (encoders.DEFAULT_MODEL, "all-MiniLM-L6-v2"):
-        assert alignment._resolve(name) == encoders._packaged_model()
+    for name in (sentence_models.DEFAULT_MODEL, "all-MiniLM-L6-v2"):
+        assert sentence_models.find(name) == sentence_models.packaged_folder()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.selector import vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
-from flan_jax.selector.encoders import Embedder, get_encoder, hash_folder
+from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.lexical import LexicalEncoder
+from flan_jax.selector.sentence_models import hash_folder
 
 TEXTS = [
     "Add the numbers.",
@@ -62,10 +63,10 @@ def test_top_k_is_exact_with_ties_in_order(rows, width, seed):
         vectors.top_k(matrix, query, rows + 1)
 
 
-@pytest.mark.parametrize("how", ["center", "whiten"])
+@pytest.mark.parametrize("how", ["center", "whiten", "within"])
 def test_transforms_look_at_one_text_at_a_time(how):
     raw = unit(40, 8)
-    transform = vectors.Transformer.fit(how, raw)
+    transform = vectors.Transformer.fit(how, raw, np.arange(0, 40, 4))
     moved = transform(raw)
     assert (moved[3:4] == transform(raw[3:4])).all()
     assert np.abs(moved.mean(axis=0)).max() < 0.1
@@ -74,7 +75,7 @@ def test_transforms_look_at_one_text_at_a_time(how):
 def test_the_lexical_encoder_is_the_same_however_it_is_batched():
     encoder = LexicalEncoder(TEXTS)
     whole = encoder.encode(TEXTS)
-    assert whole.shape == (6, encoder.width) == (6, 5)
+    assert whole.shape == (6, encoder.width) == (6, 6)
     for i, text in enumerate(TEXTS):
         assert (encoder.encode([text]) == whole[i]).all()
     again = LexicalEncoder(reversed(TEXTS))
@@ -86,21 +87,55 @@ def test_the_lexical_encoder_is_the_same_however_it_is_batched():
     assert cosine[0, 1] == np.sort(cosine[0])[-2]  # the two about numbers
 
 
-@pytest.mark.parametrize("corpus", [[], ["One."], ["One.", "Two."], ["Same."] * 3])
+# Words of the corpora below and others, so that texts share much, little or nothing.
+PHRASES = st.lists(
+    st.sampled_from(["sort", "Sort!", "the", "list", "naïve", "don't", "42", "?", "  ", "zzz"])
+    | st.text(max_size=6),
+    max_size=8,
+).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PHRASES, max_size=12), st.lists(PHRASES, min_size=1, max_size=12), st.data())
+def test_lexical_vectors_depend_on_their_text_only(corpus, texts, data):
+    encoder = LexicalEncoder(corpus, width=data.draw(st.integers(1, 14)))
+    whole = encoder.encode(texts)
+    assert whole.shape == (len(texts), encoder.width) and np.isfinite(whole).all()
+    order = data.draw(st.permutations(range(len(texts))))
+    cut = data.draw(st.integers(0, len(texts)))
+    parts = [encoder.encode([texts[i] for i in part]) for part in (order[:cut], order[cut:])]
+    assert (np.concatenate(parts) == whole[order]).all()
+    again = LexicalEncoder(data.draw(st.permutations(corpus)), width=encoder._width)
+    assert again.hash == encoder.hash and (again.encode(texts) == whole).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "corpus", [[], ["?!"], ["One."], ["One.", "Two."], ["Same.", "same", "SAME"]]
+)
 def test_small_corpora(corpus):
     encoder = LexicalEncoder(corpus)
-    assert encoder.encode(["One two."]).shape == (1, encoder.width)
+    assert encoder.encode(["One two.", "One"]).shape == (2, encoder.width)
+    assert encoder.encode([]).shape == (0, encoder.width)
+    assert not encoder.encode(["", "?!", "qqqq zzzz"]).any()
+    # What is in the corpus keeps its length; with all directions kept so do the angles.
+    lengths = np.linalg.norm(encoder.encode(corpus), axis=1) if corpus else np.ones(0)
+    assert lengths == pytest.approx([0 if text == "?!" else 1 for text in corpus])
 
 
-def test_large_corpora_use_the_sparse_svd(monkeypatch):
-    words = [f"w{i}" for i in range(60)]
+def test_no_more_than_the_width_of_a_larger_corpus():
     generator = np.random.default_rng(0)
-    corpus = [" ".join(generator.choice(words, 6)) for _ in range(80)]
-    dense = LexicalEncoder(corpus, width=10).encode(corpus)
-    monkeypatch.setattr("flan_jax.selector.lexical._MOST_DENSE", 1)
-    sparse = LexicalEncoder(corpus, width=10).encode(corpus)
-    assert np.allclose(dense, sparse, atol=1e-6)
-    assert (sparse == LexicalEncoder(corpus, width=10).encode(corpus)).all()
+    words = [f"w{i}" for i in range(60)]
+    # Each text twice but for its marks, so that half of the directions are nothing.
+    texts = [" ".join(generator.choice(words, 6)) for _ in range(40)]
+    corpus = [text + mark for text in texts for mark in "?!"]
+    few, half, all_ = (LexicalEncoder(corpus, width=width) for width in (10, 60, 80))
+    assert [encoder.width for encoder in (few, half, all_)] == [10, 60, 80]
+    narrow, wide, full = (encoder.encode(corpus) for encoder in (few, half, all_))
+    assert (narrow == LexicalEncoder(corpus, width=10).encode(corpus)).all()
+    assert np.allclose(wide[:, :10], narrow) and np.allclose(full[:, :60], wide, atol=1e-9)
+    assert not wide[:, 40:].any() and (np.abs(wide[:, :40]).max(axis=0) > 1e-3).all()
+    assert np.allclose(full @ full.T, wide @ wide.T)
 
 
 class Counting:
@@ -177,15 +212,15 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 
 def test_an_encoder_that_is_not_reachable_is_one_clear_error(monkeypatch):
-    monkeypatch.setattr("flan_jax.selector.encoders._answers", lambda url: False)
-    with pytest.raises(ConfigError, match="--encoder=lexical"):
+    monkeypatch.setattr("flan_jax.selector.sentence_models.hub_answers", lambda url: False)
+    with pytest.raises(ConfigError, match="encoder lexical"):
         get_encoder("no-such-model")
-    with pytest.raises(ConfigError, match="--encoder=lexical|no such folder"):
+    with pytest.raises(ConfigError, match="no such folder"):
         get_encoder("/no/such/folder")
 
 
 def test_lexical_is_the_default_where_nothing_else_is(monkeypatch):
-    monkeypatch.setattr("flan_jax.selector.encoders._local_default", lambda: None)
+    monkeypatch.setattr("flan_jax.selector.sentence_models.default_folder", lambda: None)
     assert get_encoder(None, TEXTS).name == "lexical"
 
 

@@ -55,7 +55,7 @@ def test_a_registered_task_is_left_out(capsys):
 
 
 def test_the_encoder_is_said_where_none_was_named(capsys, monkeypatch):
-    monkeypatch.setattr("flan_jax.selector.encoders._local_default", lambda: None)
+    monkeypatch.setattr("flan_jax.selector.sentence_models.default_folder", lambda: None)
     said = select(capsys, "--target", TARGET, "--library=tasks.minilab")
     assert "encoder: lexical" in said.err
     assert "minilab_" in said.out

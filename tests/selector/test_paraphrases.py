@@ -1,7 +1,7 @@
 """Whether wordings of one task find each other, over all of MiniLab and Super-NI.
 
-Figures are printed (`pytest -s`), as by `flan-jax select evaluate --paraphrases`. MiniLab's wordings
-are written to share no phrase while tasks of one cluster share their frames, so what is asked of an
+Figures are printed (`pytest -s`), as by `flan-jax select evaluate --paraphrases`. MiniLab's
+wordings are written to share no phrase while tasks of one cluster share their frames, so what is asked of an
 encoder there is what it had when this was written, less a little. Super-NI has one definition a
 task: `reword` makes another one of it, in other words and with its sentences turned.
 """
@@ -12,9 +12,10 @@ import pytest
 
 from flan_jax.errors import DataError
 from flan_jax.selector import paraphrases
-from flan_jax.selector.encoders import LEXICAL, Embedder, _local_default, get_encoder
+from flan_jax.selector.encoders import LEXICAL, Embedder, get_encoder
 from flan_jax.selector.library import Library, LibraryTask
 from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.sentence_models import default_folder
 from flan_jax.selector.sources import load_library
 
 REWORDED = {
@@ -67,7 +68,7 @@ ENCODERS = [
 
 @pytest.mark.parametrize(("encoder", "first", "among_five"), ENCODERS)
 def test_wordings_of_minilab(encoder, first, among_five):
-    if encoder is None and _local_default() is None:
+    if encoder is None and default_folder() is None:
         pytest.skip("no sentence-transformers model on this machine")
     library = load_library("tasks.minilab")
     made = embedder(encoder, library)
@@ -84,7 +85,7 @@ def test_wordings_of_minilab(encoder, first, among_five):
     "encoder", [LEXICAL, pytest.param(None, id="installed", marks=pytest.mark.slow)]
 )
 def test_reworded_definitions_of_super_ni(super_ni, encoder):
-    if encoder is None and _local_default() is None:
+    if encoder is None and default_folder() is None:
         pytest.skip("no sentence-transformers model on this machine")
     other = Library.of(
         (LibraryTask(t.name, tuple(map(reword, t.instructions))) for t in super_ni.tasks), "other"

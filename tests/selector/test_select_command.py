@@ -6,7 +6,7 @@ import pytest
 
 from flan_jax import cli
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.selector.encoders import _local_default
+from flan_jax.selector.sentence_models import default_folder
 
 MINILAB = ["--library=tasks.minilab", "--encoder=lexical"]
 TARGET = ["--target", "Write the words from last to first."]
@@ -155,7 +155,7 @@ def test_align_says_what_is_missing(library):
 
 @pytest.mark.slow
 def test_align_with_a_real_model(capsys, library, tmp_path):
-    base = _local_default()
+    base = default_folder()
     if base is None:
         pytest.skip("no sentence-transformers model on this machine")
     out = tmp_path / "aligned"

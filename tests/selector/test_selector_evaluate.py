@@ -33,7 +33,7 @@ def table(seed, targets=12, sources=15):
     }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(TRUE, st.integers(1, 6))
 def test_chance_is_the_mean_over_all_orders(true, k):
     orders = [np.array(order) for order in itertools.permutations(range(len(true)))]
@@ -94,16 +94,16 @@ def test_the_oracle_is_perfect_and_chance_is_chance():
 
 
 def test_intervals_cover():
-    """Of 200 sets of 30 targets, about nineteen in twenty intervals contain the expectation."""
+    """Of 60 sets of 20 targets, about nineteen in twenty intervals contain the expectation."""
     covered = []
-    for seed in range(200):
-        transfer = table(seed, targets=30, sources=8)
+    for seed in range(60):
+        transfer = table(seed, targets=20, sources=8)
         scores = {
             t: dict(random_tasks(transfer[t], seed=seed * 999 + i)) for i, t in enumerate(transfer)
         }
         measure = ev.evaluate(transfer, scores, (3,), samples=300).measures[0]
         covered.append(measure.difference.low <= 0 <= measure.difference.high)
-    assert 0.87 <= np.mean(covered) <= 0.99
+    assert 0.85 <= np.mean(covered) <= 1
 
 
 def test_equal_scores_are_ordered_by_name_and_equal_targets_left_out():

@@ -1,6 +1,7 @@
 """The explanation of a choice, and the map of a library: complete, self-contained, harmless."""
 
 import html.parser
+import re
 import time
 
 import numpy as np
@@ -38,7 +39,7 @@ def selector():
 class Page(html.parser.HTMLParser):
     """Tags, what they refer to, and whether they are closed."""
 
-    VOID = ("meta", "br")
+    VOID = ("meta", "br", "wbr")
 
     def __init__(self, text):
         super().__init__()
@@ -96,7 +97,8 @@ def test_the_page_needs_and_runs_nothing(selector):
     for task in selector.library.tasks:
         assert task.name in words
     assert 'alert("x")' in words and "is the target" in words
-    assert page.tags.count("circle") == 5 and page.tags.count("path") == 2
+    # Five tasks on the map, and the two that were chosen on the curve of scores.
+    assert page.tags.count("circle") == 5 + 2 and page.tags.count("path") == 2
 
 
 def test_the_map_alone(selector):
@@ -105,6 +107,7 @@ def test_the_map_alone(selector):
     assert "The library" in page.words
 
 
+@pytest.mark.filterwarnings("error")
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 99), st.booleans())
 def test_places_are_finite_and_repeatable(count, width, seed, equal):
@@ -125,9 +128,21 @@ def test_like_tasks_lie_together():
     np.fill_diagonal(distances, np.inf)
     groups = np.arange(90) // 15
     assert (groups[distances.argmin(axis=1)] == groups).mean() > 0.95
+
+
+def test_equal_tasks_and_many_tasks_have_their_places():
+    rng = np.random.default_rng(0)
+    twice = np.repeat(rng.normal(size=(30, 8)), 2, axis=0)
+    places = library_map.project(twice)
+    assert len(np.unique(places, axis=0)) == 60  # told apart, so that each can be pointed at
+    near = ((places[:, None] - places) ** 2).sum(-1)
+    np.fill_diagonal(near, np.inf)
+    assert (near.argmin(axis=1) // 2 == np.arange(60) // 2).mean() > 0.95
     start = time.monotonic()
-    library_map.project(rng.normal(size=(3000, 30)))
-    assert time.monotonic() - start < 20
+    many = library_map.project(rng.normal(size=(6000, 30)))
+    assert many.shape == (6000, 2) and time.monotonic() - start < 5
+    several = rng.normal(size=(300, 30))
+    assert np.array_equal(library_map.project(several), library_map.project(several))
 
 
 def test_zero_vectors_and_labels():
@@ -142,12 +157,36 @@ def test_zero_vectors_and_labels():
         [f"task{i}" for i in range(40)],
     )
     page = checked(svg)
-    assert page.tags.count("text") <= 5  # names that would lie on each other are left out
+    assert page.tags.count("text") <= 9  # names that would lie on each other are left out
     assert page.tags.count("circle") == 40
+
+
+def test_labels_lie_on_nothing_and_clusters_differ():
+    rng = np.random.default_rng(0)
+    names = [f"task{i}" for i in range(60)]
+    places = rng.random((60, 2))
+    stars = {"What is it for?": rng.random(2)}
+    written = library_map.map_svg(
+        places, names, [f"c{i % 20}" for i in range(60)], names, (), stars, names
+    )
+    at = library_map._on_paper(places)
+    boxes = []
+    for x, y, anchor, name in re.findall(
+        r'<text class="label[^"]*" x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">([^<]+)', written
+    ):
+        left = float(x) - {"start": 0, "middle": 0.5, "end": 1}[anchor] * 6.9 * len(name)
+        boxes.append((left, float(y) - 9, left + 6.9 * len(name), float(y) + 3))
+    assert len(boxes) > 35 and "What is it for?" in written
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        assert i == 0 or not ((at > (left, top)) & (at < (right, bottom))).all(axis=1).any()
+        for other in boxes[:i]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    colours = library_map.colours([f"c{i % 20}" for i in range(60)] + [None])
+    assert len(set(colours.values())) == 21 and colours[None] == colours[""]
 
 
 @pytest.mark.parametrize("scores", [[], [1.0], [0.5, 0.5], [-1.0, -2.0, 3.0]])
 def test_the_curve_of_scores(scores):
-    svg = ex.ranking_svg(scores, 1)
+    svg = ex.ranking_svg({f"task{i}": score for i, score in enumerate(scores)}, {"task1"})
     assert bool(svg) == (len(scores) > 1) and "nan" not in svg
-    checked(svg)
+    assert checked(svg).tags.count("circle") == bool(svg)

