@@ -1,9 +1,9 @@
 """Whether wordings of one task find each other, over all of MiniLab and Super-NI.
 
 Figures are printed (`pytest -s`), as by `flan-jax select evaluate --paraphrases`. MiniLab's
-wordings are written to share no phrase while tasks of one cluster share their frames, so what is asked of an
-encoder there is what it had when this was written, less a little. Super-NI has one definition a
-task: `reword` makes another one of it, in other words and with its sentences turned.
+wordings are written to share no phrase while tasks of one cluster share their frames, so what is
+asked of an encoder there is what it had when this was written, less a little. Super-NI has one
+definition a task: `reword` makes another one of it, in other words and with its sentences turned.
 """
 
 import re
