@@ -296,7 +296,7 @@ def compose_parts(
 
     Raises:
         ConfigError: a file is missing, is not gin, sets a macro that nobody reads, or refers to
-            one that nobody sets.
+            one that nobody sets; or names for T5X a mixture that only we can make.
     """
     if engine not in ENGINES:
         raise ConfigError(f"no engine {engine!r}{did_you_mean(engine, ENGINES)}")
@@ -324,7 +324,24 @@ def compose_parts(
     parts = [*base, *experiment_parts, *([override_part] if overrides else [])]
     # Preparing needs no model, so what a model sets may be missing there.
     _check_references(parts, run_part if run == "prepare" else None)
+    if engine == "t5x":
+        _refuse_selected(parts)
     return parts
+
+
+def _refuse_selected(parts: Sequence[Part]) -> None:
+    """Refuses `selected:MANIFEST` where a program that is not ours looks the mixture up.
+
+    Raises:
+        ConfigError: that is so; says what to do.
+    """
+    name = str(macros(parts).get("MIXTURE_OR_TASK_NAME"))
+    if name.startswith("selected:"):
+        raise ConfigError(
+            f"T5X looks names up in SeqIO's registry and does not know {name!r}: call "
+            "flan_jax.selector.register_mixture(MANIFEST, name=NAME) in a module of yours, and "
+            "give NAME and that module as MIXTURE_OR_TASK_NAME and MIXTURE_OR_TASK_MODULE"
+        )
 
 
 def _model_part(model: str) -> Part:

@@ -114,18 +114,3 @@ def _export(values: Mapping[str, Any]) -> None:
 def as_modules(value: Any) -> list[str]:
     """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())
-
-
-def refuse_selected(parts: Sequence[config.Part]) -> None:
-    """Refuses `selected:MANIFEST` where a program that is not ours looks the mixture up.
-
-    Raises:
-        ConfigError: that is so; says what to do.
-    """
-    name = str(config.macros(parts).get("MIXTURE_OR_TASK_NAME"))
-    if name.startswith("selected:"):
-        raise ConfigError(
-            f"T5X looks names up in SeqIO's registry and does not know {name!r}: call "
-            "flan_jax.selector.register_mixture(MANIFEST, name=NAME) in a module of yours, and "
-            "give NAME and that module as MIXTURE_OR_TASK_NAME and MIXTURE_OR_TASK_MODULE"
-        )

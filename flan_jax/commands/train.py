@@ -34,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == "t5x":
         from flan_jax.engines import t5x
 
-        common.refuse_selected(parts)
         return t5x.launch(config.join_parts(parts), "train")
     common.start_distributed(args)
     common.configure(parts, ["flan_jax.training.train"])

@@ -4,7 +4,7 @@ Only instructions are needed, so this can be asked of any library.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -47,6 +47,7 @@ def find(
     embedder: Embedder,
     parameters: Parameters,
     wordings: Library | None = None,
+    asked_tasks: Collection[str] | None = None,
 ) -> Found:
     """Returns how often wordings find their own task.
 
@@ -57,6 +58,7 @@ def find(
             that are asked.
         wordings: other wordings of tasks of the library; None asks every instruction of tasks that
             have two or more, in turn, while its task keeps the others.
+        asked_tasks: asks only wordings of these tasks, still among all; None asks all.
 
     Raises:
         DataError: `wordings` has a task that the library lacks, or there is nothing to ask.
@@ -66,7 +68,10 @@ def find(
     raw = embedder.embed(all_instructions(library))
     right = five = cluster = asked = 0
     missed = []
-    for queries in _folds(library, wordings):
+    for fold in _folds(library, wordings):
+        queries = [q for q in fold if asked_tasks is None or q.task in asked_tasks]
+        if not queries:
+            continue
         rows = [query.row for query in queries if query.row is not None]
         transformer = _transformer(parameters.transform, raw, counts, rows)
         sources = raw if transformer is None else transformer(raw)

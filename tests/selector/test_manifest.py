@@ -169,13 +169,13 @@ def test_no_manifest(tmp_path):
         Mixing("sofmax")
 
 
-def test_t5x_is_told_how(tmp_path):
-    from flan_jax import config
-    from flan_jax.commands import common
-
-    part = config.Part("x", "MIXTURE_OR_TASK_NAME = 'selected:m.json'\n")
+@pytest.mark.parametrize("verb", [["gin"], ["train", "--gin.MODEL_DIR=runs/x"]])
+def test_t5x_is_told_how(verb):
+    experiment = "gin_configs/experiments/minilab_demo.gin"
+    given = [experiment] if verb == ["gin"] else [f"--gin_file={experiment}"]
+    command = [*verb, *given, "--engine=t5x", "--gin.MIXTURE_OR_TASK_NAME=selected:m.json"]
     with pytest.raises(ConfigError, match="register_mixture"):
-        common.refuse_selected([part])
+        cli.run(command)
 
 
 def test_selecting_imports_neither_jax_nor_a_model(tmp_path):

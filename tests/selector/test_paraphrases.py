@@ -144,3 +144,15 @@ def test_all_p3_targets_embed_every_instruction_once(shared_data, tmp_path):
     again = Embedder(get_encoder(LEXICAL, all_instructions(library)), root=str(tmp_path))
     assert (again.embed(all_instructions(library)) == selector._raw).all()
     assert again.encoded == 0
+
+
+def test_some_tasks_are_asked_among_all():
+    library = tiny(
+        add=["Add the two numbers.", "Give the sum of both numbers."],
+        sort=["Sort all words.", "Order these words by the alphabet."],
+    )
+    made = embedder(LEXICAL, library)
+    found = paraphrases.find(library, made, Parameters(), asked_tasks=["sort"])
+    assert found.asked == 2 and found.tasks == 2
+    with pytest.raises(DataError, match="none can be asked"):
+        paraphrases.find(library, made, Parameters(), asked_tasks=[])
