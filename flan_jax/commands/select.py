@@ -222,8 +222,12 @@ def _choose(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_library(args: argparse.Namespace) -> tuple[Any, Any]:
+def load_library(args: argparse.Namespace, configured: bool = False) -> tuple[Any, Any]:
     """Returns the library that was named, and what `--among` leaves of it.
+
+    Args:
+        args: the options of the verb.
+        configured: whether `--gin.` options were taken by a run file already.
 
     Raises:
         FlanJaxError: it was not named, or cannot be read.
@@ -237,7 +241,7 @@ def load_library(args: argparse.Namespace) -> tuple[Any, Any]:
 
     if not args.library:
         raise ConfigError("which library? --library=tasks.minilab, say, or FILE.jsonl")
-    if not getattr(args, "gin_file", None):
+    if not configured:
         common.apply_settings(args.gin_overrides)
     if args.module:
         config.import_modules(args.module)

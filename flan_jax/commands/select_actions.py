@@ -22,7 +22,7 @@ def run_align(args: argparse.Namespace) -> int:
     experiments = args.gin_file or [ALIGN]
     parts = config.compose_parts(experiments, "flan_jax", "select_align", args.gin_overrides)
     common.configure(parts, ["flan_jax.selector.pairs"])
-    _, library = select.load_library(args)
+    _, library = select.load_library(args, configured=True)
 
     from flan_jax.selector import align
 
@@ -65,10 +65,11 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
     if args.json:
         print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
         return 0
+    clustered = any(task.cluster for task in library.tasks)
     print(
         f"{found.asked} wordings among {found.tasks} tasks: their own task first "
-        f"{found.first:.1%} (by chance {found.chance:.1%}), among five {found.among_five:.1%}, "
-        f"its cluster first {found.cluster:.1%}"
+        f"{found.first:.1%} (by chance {found.chance:.1%}), among five {found.among_five:.1%}"
+        + f", its cluster first {found.cluster:.1%}" * clustered
     )
     for text, name, first in found.missed[:5]:
         print(f"  {first} instead of {name}: {text[:90]}")
