@@ -1,14 +1,17 @@
-"""What alignment does for tasks that it never saw.
+"""What alignment does for tasks, or wordings, that it never saw.
 
 python benchmarks/selector_alignment.py --library=promptsource:DIR --base=all-MiniLM-L6-v2
     --out=DIR [--experiment=gin_configs/experiments/selector_align.gin ...] [--every=4]
+python benchmarks/selector_alignment.py --library=tasks.minilab --wording=1 --gin=GUARD=None ...
 
-Of the library's tasks, by name, every n-th is held out. An encoder is aligned on the others by each
-experiment; then every wording of the held-out tasks looks for its own task among all, before and
-after. Finished alignments are not made again.
+Of the library's tasks, by name, every n-th is held out, or of every task the wording of that number.
+An encoder is aligned on the rest by each experiment; then each wording that was held out looks for
+its own task among all wordings of the library but itself, before and after. Finished alignments are
+not made again.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import time
@@ -18,6 +21,7 @@ import gin
 from flan_jax import config
 from flan_jax.selector import align, paraphrases
 from flan_jax.selector.encoders import Embedder, get_encoder
+from flan_jax.selector.library import Library
 from flan_jax.selector.selection import Parameters
 from flan_jax.selector.sources import load_library
 
@@ -35,36 +39,50 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--experiment", action="append", default=[])
     parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--wording", type=int, help="hold out this wording of every task, from 0")
     parser.add_argument("--gin", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     library = load_library(args.library)
-    held_out = sorted(library.by_name)[:: args.every]
-    _say("base", args.base, library, held_out, {})
+    held_out = [] if args.wording is not None else sorted(library.by_name)[:: args.every]
+    seen = library if args.wording is None else _without(library, args.wording)
+
+    def say(name: str, encoder: str, facts: dict) -> None:
+        embedder = Embedder(get_encoder(encoder), keep=False)
+        for transform in ("none", "within"):
+            found = paraphrases.find(
+                library,
+                embedder,
+                Parameters(transform=transform),
+                asked_tasks=held_out or None,
+                fold=args.wording,
+            )
+            row = {
+                "encoder": name,
+                "transform": transform,
+                "asked": found.asked,
+                "first": round(found.first, 3),
+                "among_five": round(found.among_five, 3),
+                "cluster": round(found.cluster, 3),
+            }
+            print(json.dumps(row | facts), flush=True)
+
+    say("base", args.base, {})
     for experiment in args.experiment or EXPERIMENTS:
         gin.clear_config()
         config.parse(config.compose_parts([experiment], "flan_jax", "select_align", args.gin))
         name = os.path.basename(experiment).removesuffix(".gin")
         begun = time.perf_counter()
-        done = align.align(library, args.base, os.path.join(args.out, name), held_out)
-        facts = {"align_s": round(time.perf_counter() - begun, 1), "losses": done.losses}
-        _say(name, done.folder, library, held_out, facts)
+        done = align.align(seen, args.base, os.path.join(args.out, name), held_out)
+        say(name, done.folder, {"align_s": round(time.perf_counter() - begun, 1)})
 
 
-def _say(name: str, encoder: str, library, held_out: list[str], facts: dict) -> None:
-    embedder = Embedder(get_encoder(encoder), keep=False)
-    for transform in ("none", "within"):
-        parameters = Parameters(transform=transform)
-        found = paraphrases.find(library, embedder, parameters, asked_tasks=held_out)
-        row = {
-            "encoder": name,
-            "transform": transform,
-            "held_out_tasks": len(held_out),
-            "asked": found.asked,
-            "first": round(found.first, 3),
-            "among_five": round(found.among_five, 3),
-            "cluster": round(found.cluster, 3),
-        }
-        print(json.dumps(row | facts), flush=True)
+def _without(library: Library, wording: int) -> Library:
+    """Returns the library without one wording of each task that has two."""
+    tasks = []
+    for task in library.tasks:
+        kept = task.instructions[:wording] + task.instructions[wording + 1 :]
+        tasks.append(dataclasses.replace(task, instructions=kept or task.instructions))
+    return Library.of(tasks, f"{library.origin} without wording {wording}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
     print(
         f"{found.asked} wordings among {found.tasks} tasks: their own task first "
         f"{found.first:.1%} (by chance {found.chance:.1%}), among five {found.among_five:.1%}"
-        + f", its cluster first {found.cluster:.1%}" * clustered
+        + f", its cluster first {found.cluster:.1%}"
+        * clustered
     )
     for text, name, first in found.missed[:5]:
         print(f"  {first} instead of {name}: {text[:90]}")

@@ -48,6 +48,7 @@ def find(
     parameters: Parameters,
     wordings: Library | None = None,
     asked_tasks: Collection[str] | None = None,
+    fold: int | None = None,
 ) -> Found:
     """Returns how often wordings find their own task.
 
@@ -59,6 +60,7 @@ def find(
         wordings: other wordings of tasks of the library; None asks every instruction of tasks that
             have two or more, in turn, while its task keeps the others.
         asked_tasks: asks only wordings of these tasks, still among all; None asks all.
+        fold: asks only the instruction of this number of each task; None asks all.
 
     Raises:
         DataError: `wordings` has a task that the library lacks, or there is nothing to ask.
@@ -68,9 +70,9 @@ def find(
     raw = embedder.embed(all_instructions(library))
     right = five = cluster = asked = 0
     missed = []
-    for fold in _folds(library, wordings):
-        queries = [q for q in fold if asked_tasks is None or q.task in asked_tasks]
-        if not queries:
+    for number, part in enumerate(_folds(library, wordings)):
+        queries = [q for q in part if asked_tasks is None or q.task in asked_tasks]
+        if not queries or fold not in (None, number):
             continue
         rows = [query.row for query in queries if query.row is not None]
         transformer = _transformer(parameters.transform, raw, counts, rows)
