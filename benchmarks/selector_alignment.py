@@ -4,10 +4,10 @@ python benchmarks/selector_alignment.py --library=promptsource:DIR --base=all-Mi
     --out=DIR [--experiment=gin_configs/experiments/selector_align.gin ...] [--every=4]
 python benchmarks/selector_alignment.py --library=tasks.minilab --wording=1 --gin=GUARD=None ...
 
-Of the library's tasks, by name, every n-th is held out, or of every task the wording of that number.
-An encoder is aligned on the rest by each experiment; then each wording that was held out looks for
-its own task among all wordings of the library but itself, before and after. Finished alignments are
-not made again.
+Of the library's tasks, by name, every n-th is held out, or of every task the wording of that
+number. An encoder is aligned on the rest by each experiment; then each wording that was held out
+looks for its own task among all wordings of the library but itself, before and after. Finished
+alignments are not made again.
 """
 
 import argparse
