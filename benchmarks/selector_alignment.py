@@ -22,7 +22,7 @@ from flan_jax import config
 from flan_jax.selector import align, paraphrases
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
-from flan_jax.selector.selection import Parameters
+from flan_jax.selector.parameters import Parameters
 from flan_jax.selector.sources import load_library
 
 EXPERIMENTS = [

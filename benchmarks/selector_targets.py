@@ -14,7 +14,8 @@ import random
 import time
 
 from flan_jax.selector.encoders import Embedder, get_encoder
-from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import Selector, Target, all_instructions
 from flan_jax.selector.sources import load_library
 
 

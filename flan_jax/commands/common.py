@@ -111,6 +111,33 @@ def _export(values: Mapping[str, Any]) -> None:
             os.environ[name] = str(values[name])
 
 
+def start_study(name: str, out: str, experiments: Sequence[str], overrides: Sequence[str]) -> Any:
+    """Configures a study and returns its `flan_jax.studies.runs.Setup`.
+
+    Args:
+        name: of the run file.
+        out: folder of everything.
+        experiments: gin files.
+        overrides: `NAME=value` of the command line.
+
+    Raises:
+        FlanJaxError: see `configure`.
+    """
+    given = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *overrides]
+
+    def compose(*more: str) -> list[config.Part]:
+        return config.compose_parts(experiments, "flan_jax", name, [*given, *more])
+
+    parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
+    print("importing SeqIO, TensorFlow and JAX ...", flush=True)
+    values = configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+
+    from flan_jax.studies import runs
+
+    text = config.macros_text(parts)
+    return runs.Setup(out, values, compose, text, experiments, overrides)
+
+
 def as_modules(value: Any) -> list[str]:
     """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
     return [value] if isinstance(value, str) else list(value or ())

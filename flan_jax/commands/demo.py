@@ -32,22 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo."""
-    import os
-
-    from flan_jax import config
-
     out = args.out or ("runs/demo_fast" if args.fast else "runs/demo")
     experiments = [EXPERIMENT, *([FAST] if args.fast else []), *args.gin_file]
-    overrides = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *args.gin_overrides]
-
-    def compose(*more: str) -> list[config.Part]:
-        return config.compose_parts(experiments, "flan_jax", "demo", [*overrides, *more])
-
-    parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
-    print("importing SeqIO, TensorFlow and JAX ...", flush=True)
-    values = common.configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+    setup = common.start_study("demo", out, experiments, args.gin_overrides)
 
     from flan_jax.studies import tuning
 
-    tuning.run(out, values, compose, config.macros_text(parts), experiments, args.gin_overrides)
+    tuning.run(setup)
     return 0

@@ -296,7 +296,7 @@ def make_selector(args: argparse.Namespace, library: Any) -> Any:
 
 
 def _parameters(args: argparse.Namespace) -> Any:
-    from flan_jax.selector.selection import Parameters
+    from flan_jax.selector.parameters import Parameters
 
     rules = [args.threshold, args.z, args.budget]
     if args.method == "all" and args.k is None and rules == [None] * 3:

@@ -1,7 +1,6 @@
 """What `flan-jax select` does beside choosing: align, evaluate, map, samples, study."""
 
 import argparse
-import os
 from typing import Any
 
 from flan_jax.commands import select
@@ -48,7 +47,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 
 def _scoring(args: argparse.Namespace) -> Any:
-    from flan_jax.selector.selection import Parameters
+    from flan_jax.selector.parameters import Parameters
 
     return Parameters(aggregation=args.aggregation, top_p=args.top_p, transform=args.transform)
 
@@ -152,21 +151,13 @@ def run_samples(args: argparse.Namespace) -> int:
 
 def run_study(args: argparse.Namespace) -> int:
     """Trains on what is selected, on random tasks and on all."""
-    from flan_jax import config
     from flan_jax.commands import common
 
     out = args.out or ("runs/selection_fast" if args.fast else "runs/selection")
     experiments = [STUDY, *([STUDY_FAST] if args.fast else []), *args.gin_file]
-    overrides = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *args.gin_overrides]
-
-    def compose(*more: str) -> list[Any]:
-        return config.compose_parts(experiments, "flan_jax", "select_study", [*overrides, *more])
-
-    parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
-    print("importing SeqIO, TensorFlow and JAX ...", flush=True)
-    values = common.configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+    setup = common.start_study("select_study", out, experiments, args.gin_overrides)
 
     from flan_jax.studies import selection
 
-    selection.run(out, values, compose, config.macros_text(parts), experiments, args.gin_overrides)
+    selection.run(setup)
     return 0

@@ -12,7 +12,8 @@ from flan_jax.errors import DataError
 from flan_jax.selector import scoring
 from flan_jax.selector.encoders import Embedder
 from flan_jax.selector.library import Library
-from flan_jax.selector.selection import Parameters, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import all_instructions
 from flan_jax.selector.vectors import Transformer
 
 _FEW = 5

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,18 +20,38 @@ SETTINGS_FILE = "settings.json"
 Compose = Callable[..., list[config.Part]]
 
 
-def check_settings(out: str, macros_text: str) -> None:
-    """Refuses to mix studies: a run that is done would stand beside one of other settings.
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a study is started with.
 
-    Args:
-        out: folder of the study; made where it is missing.
-        macros_text: all macros, a line each.
+    Attributes:
+        out: folder of everything.
+        values: the macros.
+        compose: returns the configuration with further `NAME=value` overrides.
+        macros_text: all macros; a folder of another text is not continued.
+        experiments: gin files, for the commands that a report shows.
+        overrides: `NAME=value` of the command line, for the same.
+    """
+
+    out: str
+    values: Mapping[str, Any]
+    compose: Compose
+    macros_text: str
+    experiments: Sequence[str]
+    overrides: Sequence[str]
+
+
+def begin(setup: Setup) -> None:
+    """Refuses to mix studies, and lets runs share compiled programs.
+
+    A run that is done would stand beside one of other settings. Runs of a study differ in their
+    data alone, so all but the first find their programs compiled.
 
     Raises:
         ConfigError: the folder holds a study with other settings; names one.
     """
-    file = epath.Path(out) / SETTINGS_FILE
-    pairs = (line.split(" = ", 1) for line in macros_text.splitlines())
+    file = epath.Path(setup.out) / SETTINGS_FILE
+    pairs = (line.split(" = ", 1) for line in setup.macros_text.splitlines())
     now = {name: value for name, value in pairs if name not in ("MODEL_DIR", "PREPARED_DIR")}
     if file.exists():
         then = json.loads(file.read_text())
@@ -39,17 +59,13 @@ def check_settings(out: str, macros_text: str) -> None:
         if changed:
             name = changed[0]
             raise ConfigError(
-                f"{out} holds a study with other settings ({name} is {then.get(name)} there and "
-                f"{now.get(name)} here): choose another --out, or remove it"
+                f"{setup.out} holds a study with other settings ({name} is {then.get(name)} there "
+                f"and {now.get(name)} here): choose another --out, or remove it"
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_text(file, json.dumps(now, indent=1) + "\n")
-
-
-def share_programs(out: str) -> None:
-    """Keeps compiled programs below `out`: runs differ in data alone, so the first compiles."""
     if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", os.path.join(out, "compilations"))
+        jax.config.update("jax_compilation_cache_dir", os.path.join(setup.out, "compilations"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

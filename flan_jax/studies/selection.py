@@ -23,7 +23,8 @@ from flan_jax.instructions import cards, mixtures
 from flan_jax.selector import baselines, manifest, sources
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
-from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import Selector, Target, all_instructions
 from flan_jax.studies import runs, selection_page
 
 SELECTED, RANDOM, ALL, BASE = "selected", "random", "all", "base"
@@ -68,23 +69,11 @@ class Score:
     scores: Mapping[str, float]
 
 
-def run(
-    out: str,
-    values: Mapping[str, Any],
-    compose: runs.Compose,
-    macros_text: str,
-    experiments: Sequence[str],
-    overrides: Sequence[str],
-) -> dict[str, Any] | None:
+def run(setup: runs.Setup) -> dict[str, Any] | None:
     """Runs the study, or what is left of it, and writes metrics.json and report.html.
 
     Args:
-        out: folder of everything.
-        values: the macros, see gin_configs/runs/flan_jax/select_study.gin.
-        compose: returns the configuration with further `NAME=value` overrides.
-        macros_text: all macros; a folder of another text is not continued.
-        experiments: gin files, for the command that the report shows.
-        overrides: `NAME=value` of the command line, for the same.
+        setup: its macros are those of gin_configs/runs/flan_jax/select_study.gin.
 
     Returns:
         The content of metrics.json; None where SIGTERM came first.
@@ -94,9 +83,9 @@ def run(
             selection, training and evaluation refuse.
     """
     started = time.perf_counter()
+    out, values = setup.out, setup.values
     study = Study.of(out, values)
-    runs.check_settings(out, macros_text)
-    runs.share_programs(out)
+    runs.begin(setup)
     planned = list(study.plan())
     scores: list[Score] = []
     for number, one in enumerate(planned, start=1):
@@ -110,7 +99,7 @@ def run(
         if one.tasks:
             checkpoint = os.path.join(out, one.folder, "run")
             mixture = f"selected:{study.manifest_of(one)}"
-            if runs.tune(compose, mixture, checkpoint).preempted:
+            if runs.tune(setup.compose, mixture, checkpoint).preempted:
                 print("stopped; the same command goes on from here", flush=True)
                 return None
         for target in [one.target] if one.target else study.targets:
@@ -120,7 +109,7 @@ def run(
     seconds = time.perf_counter() - started
     metrics = summarize(scores, study, values, seconds)
     replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    command = _command(out, experiments, overrides)
+    command = _command(out, setup.experiments, setup.overrides)
     page = selection_page.render(metrics, _chosen(study), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)
     _print_table(metrics)

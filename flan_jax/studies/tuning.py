@@ -54,24 +54,12 @@ TEXTS = {
 Say = Callable[[str], None]
 
 
-def run(
-    out: str,
-    values: Mapping[str, Any],
-    compose: runs.Compose,
-    macros_text: str,
-    experiments: Sequence[str],
-    overrides: Sequence[str],
-) -> dict[str, Any] | None:
+def run(setup: runs.Setup) -> dict[str, Any] | None:
     """Runs the study, or what is left of it, and writes metrics.json and report.html.
 
     Args:
-        out: folder of everything.
-        values: the macros; LAB is the prefix of the mixtures, ARMS maps names of arms to the
+        setup: of its macros LAB is the prefix of the mixtures, ARMS maps names of arms to the
             mixtures they are tuned on, without that prefix.
-        compose: returns the configuration with further `NAME=value` overrides.
-        macros_text: all macros; a folder of another text is not continued.
-        experiments: gin files, for the commands that the report shows.
-        overrides: `NAME=value` of the command line, for the same.
 
     Returns:
         The content of metrics.json; None where SIGTERM came first.
@@ -81,8 +69,8 @@ def run(
             evaluation refuse.
     """
     started = time.perf_counter()
-    runs.check_settings(out, macros_text)
-    runs.share_programs(out)
+    out, values, compose = setup.out, setup.values, setup.compose
+    runs.begin(setup)
     lab, names = values["LAB"], list(values["ARMS"])
     total = 2 * len(names) + 2
     count = iter(range(1, total + 1))
@@ -120,7 +108,7 @@ def run(
     folder = epath.Path(out)
     replace_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     summary, facts = _words(rows, values, seconds)
-    commands = _commands(out, values, experiments, overrides)
+    commands = _commands(out, values, setup.experiments, setup.overrides)
     text = page.render(rows, "What instructions do", summary, commands, facts)
     replace_text(folder / "report.html", text)
     _print_table(rows)

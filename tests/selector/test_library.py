@@ -173,7 +173,8 @@ def test_cards_of_a_module():
 
 def test_cards_are_read_where_every_instance_is_out_of_reach(monkeypatch):
     from flan_jax.selector.encoders import LEXICAL, Embedder, get_encoder
-    from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+    from flan_jax.selector.parameters import Parameters
+    from flan_jax.selector.selection import Selector, Target, all_instructions
     from tasks.minilab import lab
 
     def choose():

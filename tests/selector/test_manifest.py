@@ -15,20 +15,10 @@ from flan_jax.selector.manifest import Mixing, read_manifest, write_manifest
 TARGET = "Decide whether the sentence is sarcastic."
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def select(capsys, *arguments):
-    assert cli.run(["select", *map(str, arguments)]) == 0
-    return capsys.readouterr()
-
-
-def test_the_contract(tmp_path, capsys):
+def test_the_contract(tmp_path, select):
     out = tmp_path / "manifest.json"
     command = ["--target", TARGET, "--library=tasks.minilab", "-k", "5", "--encoder=lexical"]
-    printed = select(capsys, *command, f"--out={out}", "--json").out
+    printed = select(*command, f"--out={out}", "--json").out
     assert printed == out.read_text()
     manifest = json.loads(printed)
     assert manifest["target"] == TARGET and manifest["k"] == 5
@@ -39,14 +29,14 @@ def test_the_contract(tmp_path, capsys):
     assert manifest["library"]["tasks"] == len(manifest["scores"]) > 100
     assert len(manifest["library"]["hash"]) == 64
     assert manifest["parameters"]["aggregation"] == "mean"
-    again = select(capsys, *command, "--json").out
+    again = select(*command, "--json").out
     assert again == printed
 
 
-def test_a_registered_task_is_left_out(capsys):
+def test_a_registered_task_is_left_out(select):
     name = "minilab_first_word_input"  # a variant of minilab_first_word
     command = ["--library=tasks.minilab", "-k", "3", "--encoder=lexical", "--json"]
-    manifest = json.loads(select(capsys, f"--target-task={name}", *command).out)
+    manifest = json.loads(select(f"--target-task={name}", *command).out)
     assert manifest["target"] == "minilab_first_word"
     assert manifest["blocked"]["minilab_first_word"]
     assert "minilab_first_word" not in manifest["scores"]
@@ -54,9 +44,9 @@ def test_a_registered_task_is_left_out(capsys):
         cli.run(["select", "--target-task=minilab_frist_word", *command])
 
 
-def test_the_encoder_is_said_where_none_was_named(capsys, monkeypatch):
+def test_the_encoder_is_said_where_none_was_named(select, monkeypatch):
     monkeypatch.setattr("flan_jax.selector.sentence_models.default_folder", lambda: None)
-    said = select(capsys, "--target", TARGET, "--library=tasks.minilab")
+    said = select("--target", TARGET, "--library=tasks.minilab")
     assert "encoder: lexical" in said.err
     assert "minilab_" in said.out
 

@@ -14,7 +14,8 @@ from flan_jax.errors import DataError
 from flan_jax.selector import paraphrases
 from flan_jax.selector.encoders import LEXICAL, Embedder, get_encoder
 from flan_jax.selector.library import Library, LibraryTask
-from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import Selector, Target, all_instructions
 from flan_jax.selector.sentence_models import default_folder
 from flan_jax.selector.sources import load_library
 

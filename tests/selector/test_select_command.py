@@ -12,18 +12,8 @@ MINILAB = ["--library=tasks.minilab", "--encoder=lexical"]
 TARGET = ["--target", "Write the words from last to first."]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def select(capsys, *arguments):
-    assert cli.run(["select", *map(str, arguments)]) == 0
-    return capsys.readouterr()
-
-
-def manifest(capsys, *arguments):
-    return json.loads(select(capsys, *arguments, "--json").out)
+def manifest(select, *arguments):
+    return json.loads(select(*arguments, "--json").out)
 
 
 @pytest.fixture
@@ -39,37 +29,37 @@ def library(tmp_path):
     return path
 
 
-def test_among_takes_mixtures_clusters_and_tasks(capsys):
+def test_among_takes_mixtures_clusters_and_tasks(select):
     held_out = "minilab_reverse_then_and"
     command = [*MINILAB, f"--target-task={held_out}", "-k", "3"]
-    found = manifest(capsys, *command, "--among=minilab_train", "--among=minilab_fix_double")
+    found = manifest(select, *command, "--among=minilab_train", "--among=minilab_fix_double")
     assert len(found["scores"]) == found["library"]["tasks"] == 108
     assert held_out not in found["scores"] and "minilab_fix_double" in found["scores"]
     assert "among minilab_train, minilab_fix_double" in found["library"]["origin"]
-    found = manifest(capsys, *command, "--among=lookup")
-    assert set(found["scores"]) < set(manifest(capsys, *command)["scores"])
+    found = manifest(select, *command, "--among=lookup")
+    assert set(found["scores"]) < set(manifest(select, *command)["scores"])
     with pytest.raises(DataError, match="--among=minilab_trian: .*did you mean 'minilab_train'"):
         cli.run(["select", *command, "--among=minilab_trian"])
 
 
-def test_random_and_all_are_chosen_in_the_same_way(capsys, library):
+def test_random_and_all_are_chosen_in_the_same_way(select, library):
     command = [f"--library={library}", "--encoder=lexical", *TARGET]
-    first = manifest(capsys, *command, "--method=random", "-k", "2", "--seed=1")
+    first = manifest(select, *command, "--method=random", "-k", "2", "--seed=1")
     assert len(first["selected"]) == 2 and first["parameters"]["method"] == "random"
     assert {"instruction", "target_instruction"} <= set(first["selected"][0])
     drawn = {
         tuple(
             row["task"]
-            for row in manifest(capsys, *command, "--method=random", "-k", "2", f"--seed={seed}")[
+            for row in manifest(select, *command, "--method=random", "-k", "2", f"--seed={seed}")[
                 "selected"
             ]
         )
         for seed in range(8)
     }
     assert len(drawn) > 2
-    everything = manifest(capsys, *command, "--method=all")
+    everything = manifest(select, *command, "--method=all")
     assert [row["task"] for row in everything["selected"]] == ["add", "reverse", "sort", "subtract"]
-    guarded = manifest(capsys, *command, "--method=all", "--target-source=X")
+    guarded = manifest(select, *command, "--method=all", "--target-source=X")
     assert guarded["blocked"]["reverse"] == "shares the source 'x' with the target"
     with pytest.raises(ConfigError, match="z is for scores of instructions"):
         cli.run(["select", *command, "--method=random", "--z=1"])
@@ -77,55 +67,55 @@ def test_random_and_all_are_chosen_in_the_same_way(capsys, library):
         cli.run(["select", *command, "--method=randon"])
 
 
-def test_the_oracle_takes_a_table(capsys, library, tmp_path):
+def test_the_oracle_takes_a_table(select, library, tmp_path):
     table = tmp_path / "transfer.csv"
     table.write_text("source,target,score\nadd,reverse,1\nsort,reverse,9\n")
     command = [f"--library={library}", "--encoder=lexical", "--target-task=reverse"]
     command += ["--method=oracle", f"--transfer={table}"]
-    found = manifest(capsys, *command, "-k", "1")
+    found = manifest(select, *command, "-k", "1")
     assert [row["task"] for row in found["selected"]] == ["sort"]
     assert found["blocked"]["subtract"] == "has no score by method oracle"
     with pytest.raises(ConfigError, match=r"--transfer=FILE.csv go together"):
         cli.run(["select", *command[:-1]])
 
 
-def test_samples_are_written_and_compared(capsys, tmp_path):
+def test_samples_are_written_and_compared(select, tmp_path):
     path = tmp_path / "samples.jsonl"
     command = ["--library=tasks.minilab", "--among=sentiment"]
-    select(capsys, "samples", *command, "-n", "4", f"--out={path}")
+    select("samples", *command, "-n", "4", f"--out={path}")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(len(row["inputs"]) == 4 for row in rows) and len(rows) > 2
     target = rows[0]["task"]
     command += ["--encoder=lexical", f"--target-task={target}", "--method=samples", "-k", "2"]
-    found = manifest(capsys, *command, f"--samples={path}")
+    found = manifest(select, *command, f"--samples={path}")
     assert len(found["selected"]) == 2 and target not in found["scores"]
     path.write_text('{"task": "x", "inputs": []}\n')
     with pytest.raises(DataError, match="line 1: inputs must be texts"):
         cli.run(["select", *command, f"--samples={path}"])
 
 
-def test_why_and_the_map_are_pages(capsys, library, tmp_path):
+def test_why_and_the_map_are_pages(select, library, tmp_path):
     command = [f"--library={library}", "--encoder=lexical"]
     page = tmp_path / "deep" / "why.html"
-    said = select(capsys, *command, *TARGET, "-k", "1", "--show=3", f"--explain={page}").out
+    said = select(*command, *TARGET, "-k", "1", "--show=3", f"--explain={page}").out
     assert "1*" in said and "reverse" in said and "3 " in said
     assert "<svg" in page.read_text() and "Write the words backwards." in page.read_text()
-    select(capsys, "map", *command, f"--out={tmp_path / 'map.html'}")
+    select("map", *command, f"--out={tmp_path / 'map.html'}")
     assert "subtract" in (tmp_path / "map.html").read_text()
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write"):
         cli.run(["select", "map", *command, f"--out={tmp_path / 'file' / 'map.html'}"])
 
 
-def test_evaluate_stands_beside_chance(capsys, library, tmp_path):
+def test_evaluate_stands_beside_chance(select, library, tmp_path):
     table = tmp_path / "transfer.csv"
     rows = ["add,subtract,5", "sort,subtract,1", "reverse,subtract,0", "sort,reverse,4"]
     table.write_text("\n".join(["source,target,score", *rows, "add,reverse,1"]) + "\n")
     command = ["evaluate", f"--library={library}", "--encoder=lexical", f"--transfer={table}"]
-    said = select(capsys, *command, "-k", "1").out
+    said = select(*command, "-k", "1").out
     for text in ("regret@1", "ndcg", "spearman", "random", "2 targets"):
         assert text in said
-    found = json.loads(select(capsys, *command, "--json").out)
+    found = json.loads(select(*command, "--json").out)
     by_name = {measure["name"]: measure for measure in found["measures"]}
     assert by_name["regret@1"]["selector"]["mean"] == 0.0
     assert by_name["regret@1"]["random"]["mean"] > 1
@@ -136,13 +126,13 @@ def test_evaluate_stands_beside_chance(capsys, library, tmp_path):
         cli.run(["select", *command[:-1]])
 
 
-def test_evaluate_asks_for_paraphrases(capsys, library, tmp_path):
+def test_evaluate_asks_for_paraphrases(select, library, tmp_path):
     command = ["evaluate", f"--library={library}", "--encoder=lexical"]
-    said = select(capsys, *command, "--paraphrases").out
+    said = select(*command, "--paraphrases").out
     assert "4 wordings among 4 tasks" in said
     other = tmp_path / "other.jsonl"
     other.write_text('{"task": "sort", "instructions": ["Sort all of the words."]}\n')
-    found = json.loads(select(capsys, *command, f"--paraphrases={other}", "--json").out)
+    found = json.loads(select(*command, f"--paraphrases={other}", "--json").out)
     assert found["asked"] == 1 and found["first"] == 1.0
 
 
@@ -154,16 +144,16 @@ def test_align_says_what_is_missing(library):
 
 
 @pytest.mark.slow
-def test_align_with_a_real_model(capsys, library, tmp_path):
+def test_align_with_a_real_model(select, library, tmp_path):
     base = default_folder()
     if base is None:
         pytest.skip("no sentence-transformers model on this machine")
     out = tmp_path / "aligned"
     command = ["align", f"--library={library}", f"--base={base}", f"--out={out}", "--held-out=add"]
-    said = select(capsys, *command, "--gin.EPOCHS=1", "--gin.BATCH_SIZE=2").out
+    said = select(*command, "--gin.EPOCHS=1", "--gin.BATCH_SIZE=2").out
     assert "before" in said and f"--encoder={out}" in said
     assert json.loads((out / "alignment.json").read_text())["held_out"] == ["add"]
-    found = manifest(capsys, f"--library={library}", f"--encoder={out}", *TARGET, "-k", "1")
+    found = manifest(select, f"--library={library}", f"--encoder={out}", *TARGET, "-k", "1")
     assert found["selected"][0]["task"] == "reverse"
 
 

@@ -12,7 +12,8 @@ from flan_jax.selector import scoring, vectors
 from flan_jax.selector.encoders import Embedder
 from flan_jax.selector.lexical import LexicalEncoder
 from flan_jax.selector.library import Library, LibraryTask
-from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import Selector, Target, all_instructions
 
 TASKS = [
     LibraryTask("add", ("Add the numbers.", "Sum all of the given numbers."), "math", ("N-1",), 10),

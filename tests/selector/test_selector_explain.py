@@ -13,7 +13,8 @@ from flan_jax.selector import explain as ex
 from flan_jax.selector import library_map
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library, LibraryTask
-from flan_jax.selector.selection import Parameters, Selector, Target, all_instructions
+from flan_jax.selector.parameters import Parameters
+from flan_jax.selector.selection import Selector, Target, all_instructions
 
 EVIL = '<script>alert("x")</script> & "sort"'
 
