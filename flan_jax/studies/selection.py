@@ -168,6 +168,9 @@ class Study:
                 f"KS={values['KS']}: whole numbers from 1 to {len(library.tasks)}, the tasks of "
                 f"{values['CANDIDATES']}"
             )
+        draws = values["RANDOM_DRAWS"]
+        if type(draws) is not int or draws < 1:
+            raise ConfigError(f"RANDOM_DRAWS={draws!r} must be a whole number above 0")
         encoder = get_encoder(values["ENCODER"], all_instructions(whole))
         parameters = Parameters(
             k=ks[-1],
@@ -178,7 +181,7 @@ class Study:
         )
         return cls(
             out, library, Selector(library, Embedder(encoder)), targets, ks,
-            values["RANDOM_DRAWS"], parameters, values["SEED"],
+            draws, parameters, values["SEED"],
             {name: Target.of_task(whole.get(name)) for name in targets},
         )  # fmt: skip
 
