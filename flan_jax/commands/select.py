@@ -298,16 +298,17 @@ def make_selector(args: argparse.Namespace, library: Any) -> Any:
 def _parameters(args: argparse.Namespace) -> Any:
     from flan_jax.selector.parameters import Parameters
 
-    rules = [args.threshold, args.z, args.budget]
-    if args.method == "all" and args.k is None and rules == [None] * 3:
-        args.threshold = 0.0  # every task has score 1
     other_rule = any(rule is not None for rule in (args.threshold, args.z, args.budget))
+    threshold = args.threshold
+    if args.method == "all" and args.k is None and not other_rule:
+        threshold, other_rule = 0.0, True  # every task has score 1
     same = (
-        "method", "aggregation", "top_p", "transform", "combine", "threshold", "z", "most",
-        "diversity", "weight", "per_cluster", "budget", "share_sources", "bootstrap", "seed",
+        "method", "aggregation", "top_p", "transform", "combine", "z", "most", "diversity",
+        "weight", "per_cluster", "budget", "share_sources", "bootstrap", "seed",
     )  # fmt: skip
     return Parameters(
         k=args.k if args.k is not None or other_rule else 5,
+        threshold=threshold,
         exclude=tuple(args.exclude),
         **{name: getattr(args, name) for name in same},
     )

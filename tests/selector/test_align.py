@@ -337,31 +337,15 @@ def test_without_sentence_transformers_it_is_said(tmp_path):
         alignment.align(library(), "base", str(tmp_path / "out"))
 
 
-def tiny_bert(folder):
-    """A random BERT of two layers as a transformers folder."""
-    import transformers
-
-    words = sorted({word for frame in FRAMES for word in frame.lower().split()} | set(VERBS))
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ":", *words]
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(config).half().save_pretrained(folder)
-    return str(folder)
+def words_of_the_library():
+    words = {word for frame in FRAMES for word in frame.lower().split()} | set(VERBS)
+    return [".", ":", *sorted(words)]
 
 
-def test_a_real_sentence_transformers_folder(tmp_path):
+def test_a_real_sentence_transformers_folder(tmp_path, tiny_bert):
     """Loaded, aligned, saved, loaded again; in full precision though it was saved in half."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    base = tiny_bert(tmp_path / "base")
+    base = tiny_bert(tmp_path / "base", words_of_the_library(), half=True)
     result = alignment.align(library(), base, str(tmp_path / "out"), ["sort"], FAST, "cpu")
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
     assert {p.dtype for p in model.parameters()} == {torch.float32}

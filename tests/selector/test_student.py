@@ -13,8 +13,6 @@ from flan_jax.selector.library import Library, LibraryTask
 from flan_jax.selector.pairs import AlignConfig, Corpus
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
-import torch  # noqa: E402
-import transformers  # noqa: E402
 
 VERBS = ["sort", "count", "translate", "reverse", "summarise", "classify"]
 FRAMES = ["Please {} what follows.", "{} it.", "Now {} the words", "Your task: {}", "Do {} this"]
@@ -27,24 +25,11 @@ FAST = AlignConfig(
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A random BERT of two layers as a transformers folder; it knows no "reverse"."""
-    folder = tmp_path_factory.mktemp("base")
-    words = sorted({word for frame in FRAMES for word in frame.lower().split()} | set(VERBS))
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "##s", *words]
-    vocabulary.remove("reverse")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(folder)
-    return str(folder)
+def base(tmp_path_factory, tiny_bert):
+    """A base that knows no "reverse"."""
+    words = {word for frame in FRAMES for word in frame.lower().split()} | set(VERBS)
+    known = [".", "##s", *sorted(words - {"reverse"})]
+    return tiny_bert(tmp_path_factory.mktemp("base"), known)
 
 
 def table(model):
