@@ -5,14 +5,13 @@ selector's own rankings are; its first k are the choice.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from etils import epath
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.selector import sources
 from flan_jax.selector.transfer import scores_on
 
 # Names of these ways of choosing, for `selection.Parameters.method`.
@@ -147,20 +146,9 @@ def read_samples(path: str) -> dict[str, list[str]]:
     Raises:
         DataError: the file is not there or a line is not such an object; file and line are named.
     """
-    try:
-        lines = epath.Path(path).read_bytes().decode("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"no samples at {path}: {error}") from None
     samples: dict[str, list[str]] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-            task, inputs = row["task"], row["inputs"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise DataError(f'{where}: not {{"task": ..., "inputs": [...]}}') from None
+    for where, row in sources.json_lines(path):
+        task, inputs = row.get("task"), row.get("inputs")
         if not isinstance(task, str) or not isinstance(inputs, list):
             raise DataError(f"{where}: task must be a string and inputs a list of strings")
         if not inputs or not all(isinstance(text, str) and text.strip() for text in inputs):

@@ -88,6 +88,11 @@ class Counts:
         return Counts(*(a + b for a, b in pairs))
 
 
+def source_key(source: str) -> str:
+    """Returns what two spellings of one dataset's name share."""
+    return source.strip().lower().replace("-", "_")
+
+
 def refine(text: str) -> str:
     """Returns the instruction in a text, in one line; empty where there is none.
 

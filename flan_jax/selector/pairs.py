@@ -13,7 +13,7 @@ import gin
 import numpy as np
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.selector.library import Library, LibraryTask
+from flan_jax.selector.library import Library, LibraryTask, source_key
 from flan_jax.selector.student import KINDS
 
 LOSSES = ("cosine", "ranking")
@@ -378,7 +378,7 @@ def _related(tasks: Sequence[LibraryTask]) -> np.ndarray:
     related: np.ndarray = np.eye(len(tasks), dtype=bool)
     members: dict[tuple[str, str], list[int]] = {}
     for index, task in enumerate(tasks):
-        sources = [("source", s.strip().lower().replace("-", "_")) for s in task.sources]
+        sources = [("source", source_key(s)) for s in task.sources]
         for key in sources + [("text", _same(text)) for text in task.instructions]:
             members.setdefault(key, []).append(index)
     for group in members.values():

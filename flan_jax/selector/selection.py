@@ -16,7 +16,7 @@ import numpy as np
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.selector import diversity, scoring
 from flan_jax.selector.encoders import Embedder
-from flan_jax.selector.library import Library, LibraryTask, refine_all
+from flan_jax.selector.library import Library, LibraryTask, refine_all, source_key
 from flan_jax.selector.parameters import Parameters
 from flan_jax.selector.vectors import Transformer, cosines
 
@@ -239,10 +239,12 @@ class _Selection:
         for name in self.parameters.exclude:
             found[self.library.get(name).name] = "excluded"
         sources = {
-            _same(source): target.label for target in self.targets for source in target.task.sources
+            source_key(source): target.label
+            for target in self.targets
+            for source in target.task.sources
         }
         for task in self.library.tasks:
-            shared = [source for source in task.sources if _same(source) in sources]
+            shared = [source for source in task.sources if source_key(source) in sources]
             if shared and not self.parameters.share_sources:
                 found.setdefault(task.name, f"shares the source {shared[0]!r} with the target")
         for target in self.targets:
@@ -443,12 +445,8 @@ class _Selection:
         return float(self.scores[chosen].min() - left.max()) if left.size else None
 
 
-def _same(source: str) -> str:
-    return source.strip().lower().replace("-", "_")
-
-
 def _related(a: LibraryTask, b: LibraryTask) -> bool:
     """Whether two tasks are one, or share cluster or source."""
     same_cluster = a.cluster is not None and a.cluster == b.cluster
-    sources = {_same(source) for source in a.sources}
-    return a.name == b.name or same_cluster or any(_same(s) in sources for s in b.sources)
+    sources = {source_key(source) for source in a.sources}
+    return a.name == b.name or same_cluster or any(source_key(s) in sources for s in b.sources)

@@ -3,6 +3,7 @@
 The hub's client tries for minutes where nothing answers, so that is looked at first.
 """
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -134,6 +135,7 @@ def hub_answers(url: str, seconds: float = 5.0) -> bool:
         return False
 
 
+@functools.cache  # all weights are read for their hash
 def packaged_folder() -> str | None:
     """Returns the folder of weights in _PACKAGE, or None without it or where they differ."""
     from importlib import metadata

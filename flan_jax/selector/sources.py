@@ -109,28 +109,35 @@ def read_jsonl(path: str) -> Library:
     Raises:
         DataError: the file is not there, or a line is wrong; names file, line and field.
     """
-    return _library(_jsonl_rows(path), path)
+    return _library((_jsonl_row(row, where) for where, row in json_lines(path)), path)
 
 
-def _jsonl_rows(path: str) -> Iterator[Row]:
+def json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields where each line of a file is, and the object on it; blank lines are skipped.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object; names file and line.
+    """
     try:
         text = epath.Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (at byte {error.start})") from None
     except OSError as error:
-        raise DataError(f"library {path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield _jsonl_row(line, f"{path}, line {number}")
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: not an object")
+        yield where, row
 
 
-def _jsonl_row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: not an object")
+def _jsonl_row(row: dict[str, Any], where: str) -> Row:
     for key in row:
         if key not in _FIELDS:
             raise DataError(f"{where}: unknown field {key!r}{did_you_mean(key, _FIELDS)}")

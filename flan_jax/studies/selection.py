@@ -23,8 +23,8 @@ from flan_jax.instructions import cards, mixtures
 from flan_jax.selector import baselines, manifest, sources
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
-from flan_jax.selector.parameters import Parameters
-from flan_jax.selector.selection import Selector, Target, all_instructions
+from flan_jax.selector.parameters import INSTRUCTIONS, Parameters
+from flan_jax.selector.selection import Choice, Selector, Target, all_instructions
 from flan_jax.studies import runs, selection_page
 
 SELECTED, RANDOM, ALL, BASE = "selected", "random", "all", "base"
@@ -41,14 +41,19 @@ class Run:
         target: name of the task it is for; None for those that all targets share.
         k: number of tasks, 0 for the base.
         draw: which of several random choices.
-        tasks: names of the tasks it is trained on.
+        choice: of the tasks it is trained on; None for the base.
     """
 
     arm: str
     target: str | None
     k: int
     draw: int
-    tasks: tuple[str, ...]
+    choice: Choice | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks it is trained on, in descending score."""
+        return tuple(row.task for row in self.choice.selected) if self.choice else ()
 
     @property
     def folder(self) -> str:
@@ -96,7 +101,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
             flush=True,
         )
         checkpoint = values["INITIAL_CHECKPOINT_PATH"]
-        if one.tasks:
+        if one.choice:
             checkpoint = os.path.join(out, one.folder, "run")
             mixture = f"selected:{study.manifest_of(one)}"
             if runs.tune(setup.compose, mixture, checkpoint).preempted:
@@ -110,7 +115,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
     metrics = summarize(scores, study, values, seconds)
     replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     command = _command(out, setup.experiments, setup.overrides)
-    page = selection_page.render(metrics, _chosen(study), command, _facts(values, seconds))
+    page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)
     _print_table(metrics)
     print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
@@ -188,32 +193,38 @@ class Study:
     def plan(self) -> Iterator[Run]:
         """Yields every run: what all targets share, then target by target."""
         names = tuple(self.library.by_name)
-        yield Run(BASE, None, 0, 0, ())
-        yield Run(ALL, None, len(names), 0, names)
+        yield Run(BASE, None, 0, 0)
+        everything = Target.of_text("all tasks")
+        found = self._choose(everything, len(names), "all", baselines.all_tasks(names))
+        yield Run(ALL, None, len(names), 0, found)
         for i, target in enumerate(self.targets):
             for k in self.ks:
-                chosen = self._select(target, k)
-                yield Run(SELECTED, target, k, 0, tuple(row.task for row in chosen.selected))
+                yield Run(SELECTED, target, k, 0, self._choose(self.cards[target], k))
                 for draw in range(self.draws):
                     # Of one draw fewer tasks are the first of more.
                     seed = (self.seed * len(self.targets) + i) * self.draws + draw
-                    ranked = baselines.random_tasks(names, k, seed)
-                    yield Run(RANDOM, target, k, draw, tuple(name for name, _ in ranked))
+                    ranked = baselines.random_tasks(names, seed=seed)
+                    found = self._choose(self.cards[target], k, "random", ranked)
+                    yield Run(RANDOM, target, k, draw, found)
 
-    def _select(self, target: str, k: int) -> Any:
-        parameters = dataclasses.replace(self.parameters, k=k)
-        return self.selector.select([self.cards[target]], parameters)
+    def _choose(
+        self,
+        target: Target,
+        k: int,
+        method: str = INSTRUCTIONS,
+        given: baselines.Ranking | None = None,
+    ) -> Choice:
+        """Returns k tasks by their instructions, or by the scores that a baseline gives."""
+        parameters = dataclasses.replace(self.parameters, k=k, method=method)
+        if given is None:
+            return self.selector.select([target], parameters)
+        parameters = dataclasses.replace(parameters, diversity="none")
+        return self.selector.select([target], parameters, [dict(given)])
 
     def manifest_of(self, one: Run) -> str:
         """Writes the manifest of a run's tasks and returns its path."""
-        method = {SELECTED: "instructions", RANDOM: "random", ALL: "all"}[one.arm]
-        target = self.cards[one.target] if one.target else Target.of_text("all tasks")
-        given = None
-        if one.arm != SELECTED:
-            given = [{name: 1 - i / len(one.tasks) for i, name in enumerate(one.tasks)}]
-        parameters = dataclasses.replace(self.parameters, k=one.k, method=method)
-        choice = self.selector.select([target], parameters, given)
-        made = manifest.make_manifest(choice, self.library, self.selector.embedder.encoder)
+        assert one.choice, "the base has no manifest"
+        made = manifest.make_manifest(one.choice, self.library, self.selector.embedder.encoder)
         path = os.path.join(self.out, one.folder, "manifest.json")
         manifest.write_manifest(path, made)
         return path
@@ -321,16 +332,17 @@ def _means(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, dict[str
     return found
 
 
-def _chosen(study: Study) -> dict[str, list[dict[str, Any]]]:
-    """The tasks with the highest scores of every target, for the page."""
-    found = {}
-    for target in study.targets:
-        choice = study._select(target, min(5, study.ks[-1]) if study.ks[-1] > 1 else 1)
-        found[target] = [
+def _chosen(planned: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
+    """The five tasks with the highest scores of every target, for the page."""
+    most = {one.target: one.choice for one in planned if one.arm == SELECTED}  # k rises
+    return {
+        str(target): [
             {"task": row.task, "score": row.score, "instruction": row.instruction}
-            for row in choice.selected
+            for row in choice.selected[:5]
         ]
-    return found
+        for target, choice in most.items()
+        if choice
+    }
 
 
 def _facts(values: Mapping[str, Any], seconds: float) -> list[str]:

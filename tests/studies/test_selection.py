@@ -75,7 +75,9 @@ def test_scores_become_means_and_differences(study):
     assert titles[:4] == [
         "base, untuned", "all 4 tasks", "1 task by chance", "top 1 by instruction",
     ]  # fmt: skip
-    page = selection_page.render(metrics, selection._chosen(study), "a command", ["a fact"])
+    page = selection_page.render(
+        metrics, selection._chosen(list(study.plan())), "a command", ["a fact"]
+    )
     assert "+29.0" in page and "a command" in page and study.targets[0] in page
 
 
