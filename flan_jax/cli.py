@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flan_jax import __version__
+from flan_jax import __version__, terminal
 from flan_jax.errors import FlanJaxError, did_you_mean
 
 # verb -> what it does; the code of a verb is flan_jax/commands/<verb>.py, with _ for -.
@@ -95,10 +95,10 @@ def run(arguments: Sequence[str]) -> int:
         FlanJaxError: bad input.
     """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_usage())
+        terminal.say(_usage())
         return 0
     if arguments[0] in ("-V", "--version"):
-        print(f"flan-jax {__version__}")
+        terminal.say(f"flan-jax {__version__}")
         return 0
     verb = arguments[0]
     if verb not in VERBS:
@@ -127,13 +127,13 @@ def main() -> None:
     try:
         status = run(sys.argv[1:])
     except FlanJaxError as error:
-        print(f"flan-jax: {error}", file=sys.stderr)
+        terminal.warn(str(error))
         status = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except KeyboardInterrupt:
-        print("flan-jax: interrupted", file=sys.stderr)
+        terminal.warn("interrupted")
         status = 130
     if status:
         # tf.data waits forever at exit for Python functions of a pipeline that failed.

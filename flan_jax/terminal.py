@@ -1,17 +1,83 @@
-"""Tables and progress bars: for people at a terminal, plain or silent elsewhere."""
+"""What is printed: lines, tables and progress bars; plain or silent where nobody looks.
 
+Everything that is printed may hold what somebody else wrote (instructions, names, predictions), so
+nothing here reads a text as markup, and what could steer a terminal is printed as an escape. All
+output of the project goes through this module; tests/test_import_rules.py says so.
+"""
+
+import functools
+import json
 import sys
 from typing import Any
+
+from flan_jax.errors import printable
 
 # Output that goes to a file or a pipe is not cut to the width of a screen nobody has.
 WIDTH_ELSEWHERE = 110
 
 
-def console() -> Any:
-    """Returns rich's console for tables on standard output."""
+def say(text: str = "", end: str = "\n") -> None:
+    """Prints a text on standard output at once."""
+    _write(sys.stdout, printable(text) + end)
+
+
+def warn(text: str) -> None:
+    """Prints a line of news on standard error, under the program's name."""
+    _write(sys.stderr, f"flan-jax: {printable(text)}\n")
+
+
+def say_aside(text: str) -> None:
+    """Prints a line of progress on standard error, so that results can be piped."""
+    _write(sys.stderr, printable(text) + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Prints a value as JSON for programs and people, see `json_files.dumps`."""
+    from flan_jax.json_files import dumps
+
+    text = dumps(value, indent=1)
+    if not text.isascii():
+        text = "".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text)
+    _write(sys.stdout, text + "\n")
+
+
+def _write(stream: Any, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # A terminal of another encoding gets escapes for what it lacks, not a traceback.
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+@functools.lru_cache(maxsize=1)
+def _console_class() -> Any:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+    class Plain(Console):
+        """Prints strings (also those in tables) as they are written, but for control characters."""
+
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(printable(text), **options)
+
+    return Plain
+
+
+def _console(**options: Any) -> Any:
+    return _console_class()(markup=False, emoji=False, highlight=False, **options)
+
+
+def console() -> Any:
+    """Returns a rich console for tables on standard output; strings are printed as they are.
+
+    What is to be bold or coloured is a `rich.text.Text`, made of `printable` text.
+    """
+    return _console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE)
+
+
+def table(title: str = "", **options: Any) -> Any:
+    """Returns an empty rich table in the project's looks; print it with `console().print`."""
+    from rich.table import Table
+
+    return Table(title=title or None, title_justify="left", **options)
 
 
 class Progress:
@@ -27,15 +93,14 @@ class Progress:
         if not sys.stderr.isatty():
             return
         import rich.progress as rich
-        from rich.console import Console
 
         columns = (
-            rich.TextColumn("{task.description}"),
+            rich.TextColumn("{task.description}", markup=False),
             rich.BarColumn(),
             rich.MofNCompleteColumn(),
             rich.TimeRemainingColumn(),
         )
-        self._bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar = rich.Progress(*columns, console=_console(stderr=True), transient=True)
         self._task = self._bar.add_task(what, total=total, completed=done)
         self._bar.start()
 
@@ -47,9 +112,9 @@ class Progress:
     def say(self, text: str) -> None:
         """Prints a line on standard output, or above the bar where there is one."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(text)
         else:
-            print(text, flush=True)
+            say(text)
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -13,6 +13,7 @@ LIGHT = (
     "flan_jax.commands",
     "flan_jax.config",
     "flan_jax.quiet",
+    "flan_jax.terminal",
     "flan_jax.__version__",
 )
 
@@ -113,3 +114,13 @@ def test_what_the_command_line_imports_is_light_itself(path):
     found = imports(path, top_level_only=True)
     heavy = {n for n in found if n.split(".")[0] not in sys.stdlib_module_names}
     assert sorted(heavy - set(below(found, *LIGHT))) == []
+
+
+@pytest.mark.parametrize("path", files("flan_jax/**/*.py"))
+def test_all_output_goes_through_the_terminal_module(path):
+    """It alone knows how to print what somebody else wrote."""
+    if path == ROOT / "flan_jax/terminal.py":
+        return
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert "print" not in {ast.unparse(call.func) for call in calls}
+    assert not below(imports(path), "rich.console", "rich.table", "rich.markup")

@@ -8,6 +8,8 @@ flan-jax score --predictions=copy_demo.jsonl --references=$SUPER_NI_DIR
 
 import argparse
 
+from flan_jax import terminal
+
 TAKES_GIN = True
 _MODULES = "tasks.natural_instructions"
 
@@ -30,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts and writes."""
     import collections
-    import json
-    import sys
 
     from etils import epath
 
@@ -45,21 +45,20 @@ def run(args: argparse.Namespace) -> int:
     common.configure([settings, config.Part("the command line", given)])
     _import(args.module)
     from flan_jax.evaluation import baselines
-    from flan_jax.files import replace_text
+    from flan_jax.json_files import write_lines
 
     rows = list(baselines.predict(args.method, args.mixture, args.split))
     out = epath.Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_lines(out, rows)
     empty = collections.Counter(row["task"] for row in rows if not row["prediction"])
     if empty:
-        print(
-            f"flan-jax: {empty.total():,} predictions are empty, for there is nothing to copy: "
-            f"{', '.join(list(empty)[:3])}{', ...' if len(empty) > 3 else ''}",
-            file=sys.stderr,
+        terminal.warn(
+            f"{empty.total():,} predictions are empty, for there is nothing to copy: "
+            f"{', '.join(list(empty)[:3])}{', ...' if len(empty) > 3 else ''}"
         )
     tasks = len({row["task"] for row in rows})
-    print(f"wrote {len(rows):,} predictions for {tasks} tasks to {args.out}")
+    terminal.say(f"wrote {len(rows):,} predictions for {tasks} tasks to {args.out}")
     return 0
 
 

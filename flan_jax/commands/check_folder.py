@@ -4,9 +4,10 @@ A report and not a refusal: the status is 1 only where files are no tasks at all
 """
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from flan_jax import terminal
 
 # Findings of one check that are printed one by one; --json has all.
 _MOST_ROWS = 10
@@ -41,7 +42,7 @@ def run_check(
     prompts = _prompts(encoding, budget) if encoding else None
     report = data_checks.check_folder(folder, names, prompts=prompts, watch=_watched)
     if as_json:
-        print(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
+        terminal.say_json(report.to_json())
     else:
         _print(report)
     return 1 if "unreadable" in report.summary() else 0
@@ -80,11 +81,9 @@ def _prompts(encoding: str, budget: int) -> Any:
 
 def _print(report: Any) -> None:
     """Prints a `data_checks.Report`: what was read, a table of the checks and one of findings."""
-    from flan_jax import terminal
-
     console = terminal.console()
     for line in _opening(report):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if not report.findings:
         return
     console.print(_summary_table(report))
@@ -111,11 +110,9 @@ def _opening(report: Any) -> Iterator[str]:
 
 
 def _summary_table(report: Any) -> Any:
-    from rich.table import Table
-
     from flan_jax.instructions.task_checks import CHECKS
 
-    table = Table(title="What was found", title_justify="left")
+    table = terminal.table("What was found")
     table.add_column("check", no_wrap=True)
     table.add_column("tasks", justify="right")
     table.add_column("count", justify="right")
@@ -127,18 +124,14 @@ def _summary_table(report: Any) -> Any:
 
 def _findings_table(findings: Sequence[Any]) -> Any:
     """Returns a table of the most frequent findings of each check."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Where", title_justify="left", show_lines=False)
+    table = terminal.table("Where", show_lines=False)
     for column in ("check", "task", "count", "note"):
         table.add_column(column, overflow="fold", justify="right" if column == "count" else "left")
     for check, of_check in itertools.groupby(findings, key=lambda finding: finding.check):
         found = sorted(of_check, key=lambda finding: -finding.count)
         for finding in found[:_MOST_ROWS]:
             count = f"{finding.count} of {finding.of}" if finding.of > 1 else str(finding.count)
-            texts = (escape(text) for text in (_task(finding), count, _note(finding)))
-            table.add_row(check, *texts)
+            table.add_row(check, _task(finding), count, _note(finding))
         if len(found) > _MOST_ROWS:
             table.add_row(check, f"... {len(found) - _MOST_ROWS} more (--json has all)", "", "")
         table.add_section()

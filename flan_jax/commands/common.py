@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax import config
+from flan_jax import config, terminal
 from flan_jax.errors import ConfigError
 from flan_jax.quiet import import_tensorflow
 
@@ -129,7 +129,7 @@ def start_study(name: str, out: str, experiments: Sequence[str], overrides: Sequ
         return config.compose_parts(experiments, "flan_jax", name, [*given, *more])
 
     parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
-    print("importing SeqIO, TensorFlow and JAX ...", flush=True)
+    terminal.say("importing SeqIO, TensorFlow and JAX ...")
     values = configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
 
     from flan_jax.studies import runs

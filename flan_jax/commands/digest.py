@@ -7,6 +7,8 @@ lines and `max relative difference <x>`, the largest over parameters of |a-b| / 
 
 import argparse
 
+from flan_jax import terminal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
@@ -17,20 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the lines."""
-    import sys
-
     from flan_jax.errors import CheckpointError
     from flan_jax.training import checkpoints, digest
 
     if len(args.directory) > 2:
         raise CheckpointError("digest takes one or two directories")
-    warn = lambda text: print(f"flan-jax: {text}", file=sys.stderr)  # noqa: E731
     found = [
-        checkpoints.require(directory, warn, weights_only=True) for directory in args.directory
+        checkpoints.require(directory, terminal.warn, weights_only=True)
+        for directory in args.directory
     ]
     for one in found:
-        print(digest.line(one))
+        terminal.say(digest.line(one))
     if len(found) == 2:
         a, b = (checkpoints.load_params_on_host(one.path) for one in found)
-        print(f"max relative difference {digest.relative_difference(a, b):.3g}")
+        terminal.say(f"max relative difference {digest.relative_difference(a, b):.3g}")
     return 0

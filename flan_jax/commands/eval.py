@@ -6,6 +6,7 @@ predictions.jsonl (one object an example) in --out. A checkpoint carries its own
 
 import argparse
 
+from flan_jax import terminal
 from flan_jax.commands import common
 
 TAKES_GIN = True
@@ -24,13 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates."""
-    import sys
-
     from flan_jax import config
     from flan_jax.training import checkpoints
 
-    warn = lambda text: print(f"flan-jax: {text}", file=sys.stderr)  # noqa: E731
-    found = checkpoints.require(args.checkpoint, warn, weights_only=True)
+    found = checkpoints.require(args.checkpoint, terminal.warn, weights_only=True)
     inherited = config.Part(str(found.path), found.run["macros"])
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
     parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)
@@ -42,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
 
     summary = evaluate(EvalConfig(), str(found.path), args.out)  # type: ignore[call-arg]
     report.print_tables(summary)
-    print(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
+    terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0

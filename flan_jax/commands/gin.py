@@ -6,6 +6,8 @@ which they are parsed. For `--engine=t5x` it is what `t5x.train --gin_file` acce
 
 import argparse
 
+from flan_jax import terminal
+
 TAKES_GIN = True
 
 
@@ -20,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
     """Prints the file."""
     from flan_jax import config
 
-    print(config.compose(args.experiment, args.engine, args.run, args.gin_overrides), end="")
+    terminal.say(config.compose(args.experiment, args.engine, args.run, args.gin_overrides), end="")
     return 0

@@ -7,6 +7,7 @@ The devices need not be there: `--devices=64` plans for 64 of them.
 
 import argparse
 
+from flan_jax import terminal
 from flan_jax.commands import common
 
 TAKES_GIN = True
@@ -26,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     common.configure(parts, ["flan_jax.training.config", "flan_jax.training.model_info"])
     from flan_jax.training.model_info import ModelInfoConfig, describe
 
-    print(describe(ModelInfoConfig(), args.devices), end="")  # type: ignore[call-arg]
+    terminal.say(describe(ModelInfoConfig(), args.devices), end="")  # type: ignore[call-arg]
     return 0

@@ -6,6 +6,7 @@ collection on Beam (`--beam --runner=DataflowRunner ...`: what is not an option 
 
 import argparse
 
+from flan_jax import terminal
 from flan_jax.commands import common
 
 TAKES_GIN = True
@@ -71,9 +72,11 @@ def run(args: argparse.Namespace) -> int:
         specs = lib.unit_specs(name, args.split, renderings)
         lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam)
     prepared = lib.prepare(
-        name, args.split, renderings, modules=modules, workers=args.workers, report=print
+        name, args.split, renderings, modules=modules, workers=args.workers, report=terminal.say
     )
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
-    print(f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}")
-    print(f"an epoch at {lengths['inputs']}/{lengths['targets']} tokens: {stats}")
+    terminal.say(
+        f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}"
+    )
+    terminal.say(f"an epoch at {lengths['inputs']}/{lengths['targets']} tokens: {stats}")
     return 0

@@ -13,6 +13,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flan_jax import terminal
+
 _WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
 _HEADS = ("metric", "score", "95 %", "ROUGE-L", "exact match", "n")
 # Tables and their columns; a category reports one metric, an interval is that of ROUGE-L elsewhere.
@@ -57,14 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scores."""
-    import json
-    import sys
-
     summary, said = _score(args)
     for note in said:
-        print(f"flan-jax: {note}", file=sys.stderr)
+        terminal.warn(note)
     if args.json:
-        print(json.dumps(summary, indent=1))
+        terminal.say_json(summary)
     else:
         # Of several systems, a mean over all of them says nothing.
         several = len(args.predictions) > 1
@@ -154,24 +153,20 @@ def _print_tables(summary: Mapping[str, Any], keys: Sequence[str]) -> None:
         if key in summary:
             _print_table(summary, key, overall=len(keys) > 1)
     ids = summary["ids"]
-    print(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in ids.items()))
+    terminal.say(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in ids.items()))
 
 
 def _print_table(summary: Mapping[str, Any], key: str, overall: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from flan_jax import terminal
 
     words = key.removeprefix("by_").replace("_", " ")
     heads = [_HEADS[i] for i in _COLUMNS[key]]
-    table = Table(title=f"{summary['mixture']}: by {words}", title_justify="left")
+    table = terminal.table(f"{summary['mixture']}: by {words}")
     table.add_column(words, overflow="fold")
     for head in heads:
         table.add_column(head, justify="left" if head == "metric" else "right")
     for name, scores in summary[key].items():
         metric = summary["reported"].get(name, {}).get("metric", "rougeL")
-        table.add_row(Text(name), *_cells(scores, metric, key))
+        table.add_row(name, *_cells(scores, metric, key))
     if overall:
         table.add_section()
         table.add_row("overall", *_cells(summary["overall"], "rougeL", key))

@@ -16,6 +16,8 @@ flan-jax select study --out=runs/selection                               # does 
 import argparse
 from typing import Any
 
+from flan_jax import terminal
+
 TAKES_GIN = True
 ACTIONS = {
     "align": "tune an encoder on a library",
@@ -206,7 +208,7 @@ def _choose(args: argparse.Namespace) -> int:
     selector = make_selector(args, library)
     choice = selector.select(targets, parameters, _given(args, selector, targets))
     for note in choice.notes:
-        print(f"flan-jax: {note}", file=sys.stderr)
+        terminal.warn(note)
     encoder = selector.embedder.encoder
     made = manifest.make_manifest(choice, library, encoder, mixing)
     if args.out:
@@ -218,7 +220,9 @@ def _choose(args: argparse.Namespace) -> int:
         return 0
     _print_table(args, selector, choice)
     if args.out:
-        print(f"wrote {args.out}; train on it with --gin.MIXTURE_OR_TASK_NAME=selected:{args.out}")
+        terminal.say(
+            f"wrote {args.out}; train on it with --gin.MIXTURE_OR_TASK_NAME=selected:{args.out}"
+        )
     return 0
 
 
@@ -232,8 +236,6 @@ def load_library(args: argparse.Namespace, configured: bool = False) -> tuple[An
     Raises:
         FlanJaxError: it was not named, or cannot be read.
     """
-    import sys
-
     from flan_jax import config
     from flan_jax.commands import common
     from flan_jax.errors import ConfigError
@@ -247,7 +249,7 @@ def load_library(args: argparse.Namespace, configured: bool = False) -> tuple[An
         config.import_modules(args.module)
     whole = sources.load_library(args.library)
     if lost := whole.counts.lost():
-        print(f"flan-jax: library {args.library}: left out {lost}", file=sys.stderr)
+        terminal.warn(f"library {args.library}: left out {lost}")
     return whole, whole.only(_among(args.among, whole), args.among) if args.among else whole
 
 
@@ -284,14 +286,12 @@ def _among(names: list[str], library: Any) -> set[str]:
 
 def make_selector(args: argparse.Namespace, library: Any) -> Any:
     """Returns the selector of a library, with the encoder that was asked for."""
-    import sys
-
     from flan_jax.selector.encoders import Embedder, get_encoder
     from flan_jax.selector.selection import Selector, all_instructions
 
     encoder = get_encoder(args.encoder, all_instructions(library))
     if args.encoder is None:
-        print(f"flan-jax: encoder: {encoder.name} (--encoder names another)", file=sys.stderr)
+        terminal.warn(f"encoder: {encoder.name} (--encoder names another)")
     return Selector(library, Embedder(encoder))
 
 
@@ -395,9 +395,6 @@ def write_page(path: str, text: str) -> None:
 
 def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:
     """Prints the ranking: the chosen tasks, or the first `--show`."""
-    from rich.table import Table
-
-    from flan_jax import terminal
     from flan_jax.selector import explain
 
     nearest = explain.nearest_of(selector, choice)
@@ -418,7 +415,7 @@ def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:
                 row.instruction or row.note,
             )
         )
-    table = Table(box=None, pad_edge=False)
+    table = terminal.table(box=None, pad_edge=False)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, width in zip(lines[0], widths, strict=True):
         number = name in ("", "score", "pct", "margin", "stable")

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from flan_jax import terminal
 from flan_jax.commands import select
 from flan_jax.errors import ConfigError, DataError
 
@@ -27,12 +28,12 @@ def run_align(args: argparse.Namespace) -> int:
 
     done = align.align(library, args.base, args.out, args.held_out, device=args.device)
     before, after = done.found_before, done.found_after
-    print(f"losses by epoch: {', '.join(f'{loss:.4f}' for loss in done.losses)}")
-    print(
+    terminal.say(f"losses by epoch: {', '.join(f'{loss:.4f}' for loss in done.losses)}")
+    terminal.say(
         "instructions whose nearest other one is of their task, on what was trained on: "
         f"{before:.1%} before, {after:.1%} after"
     )
-    print(f"wrote {done.folder}; choose with it: flan-jax select --encoder={done.folder}")
+    terminal.say(f"wrote {done.folder}; choose with it: flan-jax select --encoder={done.folder}")
     return 0
 
 
@@ -54,7 +55,6 @@ def _scoring(args: argparse.Namespace) -> Any:
 
 def _paraphrases(args: argparse.Namespace, library: Any) -> int:
     import dataclasses
-    import json
 
     from flan_jax.selector import paraphrases, sources
 
@@ -62,26 +62,21 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
     embedder = select.make_selector(args, library).embedder
     found = paraphrases.find(library, embedder, _scoring(args), wordings)
     if args.json:
-        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+        terminal.say_json(dataclasses.asdict(found))
         return 0
     clustered = any(task.cluster for task in library.tasks)
-    print(
+    terminal.say(
         f"{found.asked} wordings among {found.tasks} tasks: their own task first "
         f"{found.first:.1%} (by chance {found.chance:.1%}), among five {found.among_five:.1%}"
         + f", its cluster first {found.cluster:.1%}"
         * clustered
     )
     for text, name, first in found.missed[:5]:
-        print(f"  {first} instead of {name}: {text[:90]}")
+        terminal.say(f"  {first} instead of {name}: {text[:90]}")
     return 0
 
 
 def _transfer(args: argparse.Namespace, library: Any) -> int:
-    import json
-
-    from rich.table import Table
-
-    from flan_jax import terminal
     from flan_jax.selector import evaluate, transfer
     from flan_jax.selector.selection import Target
 
@@ -97,16 +92,18 @@ def _transfer(args: argparse.Namespace, library: Any) -> int:
         seed=args.seed,
     )
     if args.json:
-        print(json.dumps(found.to_json(), indent=1))
+        terminal.say_json(found.to_json())
         return 0
     heading, *rows = found.rows()
-    printed = Table(box=None, pad_edge=False)
+    printed = terminal.table(box=None, pad_edge=False)
     for name in heading:
         printed.add_column(name, justify="left" if name == heading[0] else "right")
     for row in rows:
         printed.add_row(*row)
     terminal.console().print(printed)
-    print(f"means over {len(found.by_target)} targets; {args.level:.0%} intervals by bootstrap")
+    terminal.say(
+        f"means over {len(found.by_target)} targets; {args.level:.0%} intervals by bootstrap"
+    )
     return 0
 
 
@@ -116,7 +113,7 @@ def run_map(args: argparse.Namespace) -> int:
 
     _, library = select.load_library(args)
     select.write_page(args.out, explain.map_page(select.make_selector(args, library)))
-    print(f"wrote {args.out}")
+    terminal.say(f"wrote {args.out}")
     return 0
 
 
@@ -145,7 +142,7 @@ def run_samples(args: argparse.Namespace) -> int:
             lines.append(json.dumps({"task": task.name, "inputs": inputs}, ensure_ascii=False))
             progress.advance(1)
     select.write_page(args.out, "\n".join(lines) + "\n")
-    print(f"wrote {args.n} inputs of each of {len(lines)} tasks to {args.out}")
+    terminal.say(f"wrote {args.n} inputs of each of {len(lines)} tasks to {args.out}")
     return 0
 
 

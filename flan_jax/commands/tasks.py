@@ -10,6 +10,8 @@ flan-jax tasks check --module=tasks.flan
 import argparse
 from collections.abc import Sequence
 
+from flan_jax import terminal
+
 TAKES_GIN = True
 
 
@@ -100,24 +102,17 @@ def _import(modules: list[str]) -> None:
         try:
             config.import_modules(module)
         except DataError as error:
-            import sys
-
-            print(f"flan-jax: left out {module}: {error}", file=sys.stderr)
+            terminal.warn(f"left out {module}: {error}")
 
 
 def _list(args: argparse.Namespace) -> int:
-    import json
-
-    from rich.table import Table
-
-    from flan_jax import terminal
     from flan_jax.instructions.cards import cards
 
     found = cards(args.module)
     if args.json:
-        print(json.dumps([card.to_json() for card in found], indent=1, ensure_ascii=False))
+        terminal.say_json([card.to_json() for card in found])
         return 0
-    table = Table(title=f"{len(found)} task entries", title_justify="left")
+    table = terminal.table(f"{len(found)} task entries")
     for column in ("name", "cluster", "kind", "instructions", "templates"):
         table.add_column(column, overflow="fold")
     table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=24)
@@ -140,8 +135,8 @@ def _show(args: argparse.Namespace) -> int:
     usual = [s for s in ("train", "validation", "test") if s in task.splits]
     split = args.split or (usual or sorted(task.splits))[0]
     if card is not None and not args.raw:
-        print(f"{card.name}: {card.kind}, cluster {card.cluster}, licence {card.licence}")
-        print(f"instruction: {card.instructions[0]}\n")
+        terminal.say(f"{card.name}: {card.kind}, cluster {card.cluster}, licence {card.licence}")
+        terminal.say(f"instruction: {card.instructions[0]}\n")
     if args.template:
         for name in _template_tasks(args.name, args.template):
             _show_examples(args, name, split, 1)
@@ -182,7 +177,7 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
     task = mixtures.resolve(name)
     if isinstance(task.source, TfdsSource) and not task.source.is_there:
         if not args.raw:
-            print(
+            terminal.say(
                 f"({task.source.tfds_name} is not on this machine; these are sample rows of ours)"
             )
         with rendering_context(args.seed, args.rendering):
@@ -237,11 +232,11 @@ def _print(
     target: str,
     references: Sequence[str],
 ) -> None:
-    print(f"--- {example_id}  (template {template}{lengths})")
-    print(f"[input]\n{prompt}\n[target]\n{target}")
+    terminal.say(f"--- {example_id}  (template {template}{lengths})")
+    terminal.say(f"[input]\n{prompt}\n[target]\n{target}")
     if len(references) > 1:
-        print(f"[references]\n{chr(10).join(references)}")
-    print()
+        terminal.say(f"[references]\n{chr(10).join(references)}")
+    terminal.say()
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -264,8 +259,8 @@ def _check(args: argparse.Namespace) -> int:
         made_from = entries[name]
         problems = datasets.check_dataset(made_from.dataset, made_from.samples)
         for problem in problems:
-            print(f"{name}: {problem}")
+            terminal.say(f"{name}: {problem}")
         wrong += bool(problems)
     checked = len(args.names or entries)
-    print(f"{checked} entries checked, {wrong} with problems")
+    terminal.say(f"{checked} entries checked, {wrong} with problems")
     return 1 if wrong else 0

@@ -2,6 +2,8 @@
 
 import argparse
 
+from flan_jax import terminal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the verb."""
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.mixture, split=args.split, max_examples=args.max_examples
     )
     train_vocabulary.train_vocabulary(texts, args.out, size=args.size)
-    print(f"{args.out}: {args.size} pieces, {vocabulary.vocabulary_fingerprint(args.out)}")
+    terminal.say(f"{args.out}: {args.size} pieces, {vocabulary.vocabulary_fingerprint(args.out)}")
     return 0
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import seqio
 from etils import epath
 
-from flan_jax import settings
+from flan_jax import files, settings
 from flan_jax.errors import DataError
-from flan_jax.evaluation.json_rows import first_object, read_text
 from flan_jax.evaluation.references import task_head
 from flan_jax.instructions import cards, mixtures, pipelines, schema, schema_v1
+from flan_jax.json_files import first_object
 
 # Where the file of a task lies: the setting that names a folder, and a folder in that one.
 _PLACES = (
@@ -57,7 +57,7 @@ def positive_outputs(task: str) -> tuple[str, ...]:
         DataError: the task was not made from a task file, or the file is not where it was.
     """
     file = _task_file(task)
-    text = read_text(file)
+    text = files.read_text(file)
     name = f"{file.parent.name}/{file.name}"
     head = first_object(text) or {}
     if "Examples" in head:

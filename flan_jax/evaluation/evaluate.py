@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import gin
 import jax
 from etils import epath
 
+from flan_jax import terminal
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError, ConfigError
@@ -112,7 +112,7 @@ def evaluate(
     config: EvalConfig,
     checkpoint: str | None,
     out: str,
-    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    say: Callable[[str], None] = terminal.say_aside,
 ) -> dict[str, Any]:
     """Scores a checkpoint (or, where None, the untrained model) and writes the results.
 

@@ -20,21 +20,21 @@ from typing import Any, Literal, get_args
 
 from etils import epath
 
+from flan_jax import files
 from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.evaluation.json_rows import (
-    Fields,
-    first_object,
-    load_json,
-    read_rows,
-    read_text,
-    some_fields,
-)
 from flan_jax.evaluation.references import (
     UNCATEGORIZED,
     Reference,
     References,
     task_key,
     v1_id,
+)
+from flan_jax.json_files import (
+    Fields,
+    first_object,
+    loads,
+    read_rows,
+    some_fields,
 )
 
 Format = Literal["leaderboard", "tk_instruct", "ni_v1", "flan_jax"]
@@ -135,7 +135,7 @@ def read_predictions(path: str, format: str = "auto") -> tuple[list[PredictionSe
     file = epath.Path(path)
     if file.is_dir():
         file = file / PREDICTIONS_FILE
-    text = read_text(file)
+    text = files.read_text(file)
     if format == "auto":
         format = _detect(file, text)
     sets = list(_READERS[format](file, text))
@@ -199,7 +199,7 @@ def _flan_jax_answer(row: Fields) -> Answer:
 
 def _read_ni_v1(file: epath.Path, text: str) -> Iterator[PredictionSet]:
     """Yields the sets of the first release's file, named by task and encoding."""
-    obj = load_json(file, text)
+    obj = loads(text, file)
     if not isinstance(obj, dict):
         raise DataError(f"{file}: not an object of prediction sets by name")
     if list(obj) == ["predictions"]:

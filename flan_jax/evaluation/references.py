@@ -22,15 +22,15 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from flan_jax import files
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.evaluation.json_rows import (
+from flan_jax.instructions import schema, schema_v1
+from flan_jax.json_files import (
     first_object,
     read_rows,
-    read_text,
     skip_blanks,
     some_fields,
 )  # fmt: skip
-from flan_jax.instructions import schema, schema_v1
 
 TRACKS = ("default", "xlingual")
 UNCATEGORIZED = "uncategorized"
@@ -142,7 +142,7 @@ def read_references(path: str, track: str = "default") -> References:
     where = epath.Path(path)
     if where.is_dir():
         return _read_folder(where, track)
-    text = read_text(where)
+    text = files.read_text(where)
     head = first_object(text)
     if head is None:
         raise DataError(f"{path}: neither a JSON object nor lines of JSON objects")
@@ -201,7 +201,7 @@ def _test_tasks(folder: epath.Path, track: str) -> list[str]:
     if not file.exists():
         tracks = [path.name for path in (folder / "splits").iterdir() if path.is_dir()]
         raise DataError(f"{file} does not exist{did_you_mean(track, tracks)}")
-    return list(dict.fromkeys(read_text(file).split()))
+    return list(dict.fromkeys(files.read_text(file).split()))
 
 
 def _ids_of_other_tracks(folder: epath.Path, track: str) -> frozenset[str]:
@@ -220,7 +220,7 @@ def _ids_of_other_tracks(folder: epath.Path, track: str) -> frozenset[str]:
 def _read_super_ni_task(file: epath.Path) -> tuple[Reference, ...]:
     """Returns the test instances of a task file."""
     name = f"{file.parent.name}/{file.name}"
-    task = schema.parse_task(task_head(read_text(file), TEST_INSTANCES), file=name)
+    task = schema.parse_task(task_head(files.read_text(file), TEST_INSTANCES), file=name)
     category = task.categories[0]
     return tuple(
         Reference(task.name, instance.id, category, instance.references, instance.input)
@@ -321,7 +321,7 @@ def _v1_references(name: str, files: Sequence[epath.Path]) -> References:
 
 def _read_v1_task(file: epath.Path) -> Iterator[Reference]:
     """Yields all instances of a task file of the first release."""
-    task = schema_v1.parse_subtask(read_text(file), file=f"{file.parent.name}/{file.name}")
+    task = schema_v1.parse_subtask(files.read_text(file), file=f"{file.parent.name}/{file.name}")
     category = v1_category(task.name)
     for found in task.instances:
         name = v1_id(task.name, found.position)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
-from rich.table import Table
 
 from flan_jax import terminal
 from flan_jax.evaluation import metrics, ranking
@@ -94,7 +93,7 @@ def print_tables(summary: Mapping[str, Any]) -> None:
     """Prints the scores overall, by category and by task."""
     console = terminal.console()
     for title, key in (("by task", "by_task"), ("by category", "by_category")):
-        table = Table(title=f"{summary['mixture']}: {title}", title_justify="left")
+        table = terminal.table(f"{summary['mixture']}: {title}")
         table.add_column(key.removeprefix("by_"), overflow="fold")
         for name in ("ROUGE-L", "exact match", "n"):
             table.add_column(name, justify="right")

@@ -96,16 +96,15 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
     for number, one in enumerate(planned, start=1):
         what = f"{one.arm}, {len(one.tasks)} tasks" if one.tasks else "the base model, untuned"
         elapsed = time.perf_counter() - started
-        print(
-            f"[{elapsed:4.0f} s] {number}/{len(planned)}  {one.target or 'all targets'}: {what}",
-            flush=True,
+        terminal.say(
+            f"[{elapsed:4.0f} s] {number}/{len(planned)}  {one.target or 'all targets'}: {what}"
         )
         checkpoint = values["INITIAL_CHECKPOINT_PATH"]
         if one.choice:
             checkpoint = os.path.join(out, one.folder, "run")
             mixture = f"selected:{study.manifest_of(one)}"
             if runs.tune(setup.compose, mixture, checkpoint).preempted:
-                print("stopped; the same command goes on from here", flush=True)
+                terminal.say("stopped; the same command goes on from here")
                 return None
         for target in [one.target] if one.target else study.targets:
             folder = os.path.join(out, one.folder, "evaluation", target)
@@ -118,8 +117,8 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
     page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)
     _print_table(metrics)
-    print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
-    print(f"report: {os.path.join(out, 'report.html')}")
+    terminal.say(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
+    terminal.say(f"report: {os.path.join(out, 'report.html')}")
     return metrics
 
 
@@ -365,9 +364,7 @@ def _command(out: str, experiments: Sequence[str], overrides: Sequence[str]) -> 
 
 def _print_table(metrics: Mapping[str, Any]) -> None:
     """Prints means over targets, by arm and k."""
-    from rich.table import Table
-
-    table = Table(title="mean over targets, 0..100", title_justify="left", box=None)
+    table = terminal.table("mean over targets, 0..100", box=None)
     table.add_column("trained on")
     for name in ("exact match", "ROUGE-L"):
         table.add_column(name, justify="right")

@@ -77,7 +77,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
 
     def say(text: str) -> None:
         elapsed = time.perf_counter() - started
-        print(f"[{elapsed:4.0f} s] {next(count)}/{total}  {text}", flush=True)
+        terminal.say(f"[{elapsed:4.0f} s] {next(count)}/{total}  {text}")
 
     arms = {}
     for name in names:
@@ -85,7 +85,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
         model_dir = os.path.join(out, name, "run")
         say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
         if runs.tune(compose, mixture, model_dir).preempted:
-            print("stopped; the same command goes on from here", flush=True)
+            terminal.say("stopped; the same command goes on from here")
             return None
         say(f"asking {name}")
         scored = laboratory.score(lab, _ask(out, name, lab, model_dir))
@@ -112,8 +112,8 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
     text = page.render(rows, "What instructions do", summary, commands, facts)
     replace_text(folder / "report.html", text)
     _print_table(rows)
-    print(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
-    print(f"report: {os.path.join(out, 'report.html')}")
+    terminal.say(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
+    terminal.say(f"report: {os.path.join(out, 'report.html')}")
     return metrics
 
 
@@ -205,18 +205,16 @@ def _commands(
 
 def _print_table(arms: Sequence[Arm]) -> None:
     """Prints scores by arm and structure."""
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title="exact match, 0..100, on test instances", title_justify="left")
+    table = terminal.table("exact match, 0..100, on test instances")
     table.add_column("", no_wrap=True)
     for name in STRUCTURES:
         table.add_column(page.title_of(name), justify="right")
     best = page.best(arms)
     for arm in arms:
         cells = [
-            f"[bold]{arm.means[name]:.1f}[/bold]"
-            if arm.means[name] == best[name]
-            else f"{arm.means[name]:.1f}"
+            Text(f"{arm.means[name]:.1f}", style="bold" if arm.means[name] == best[name] else "")
             for name in STRUCTURES
         ]
         table.add_row(arm.title, *cells)

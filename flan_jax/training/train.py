@@ -10,14 +10,15 @@ import jax
 import numpy as np
 from etils import epath
 
+from flan_jax import terminal
 from flan_jax.data import loader
+from flan_jax.files import lock_folder
 from flan_jax.models.families import Model
 from flan_jax.training import checkpoints, digest, identity, inputs, model_info, telemetry
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import state as state_lib
 from flan_jax.training.config import TrainConfig
 from flan_jax.training.hooks import Hook, Moment
-from flan_jax.training.lock import lock_directory
 from flan_jax.training.preemption import Preemption
 from flan_jax.training.save_schedule import STEP, TEMPORARY, SaveTimer
 from flan_jax.training.trackers import JsonLines, TensorBoard, Tracker, WeightsAndBiases
@@ -55,7 +56,7 @@ def train(config: TrainConfig, parts_text: str = "", macros_text: str = "") -> R
         FlanJaxError: bad input, an incompatible or damaged checkpoint, a loss that is not finite.
     """
     main = jax.process_index() == 0
-    with lock_directory(config.model_dir) if main else contextlib.nullcontext():
+    with lock_folder(config.model_dir) if main else contextlib.nullcontext():
         return _train(config, parts_text, macros_text)
 
 
@@ -67,7 +68,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
 
     def say(text: str) -> None:
         if main:
-            print(text, flush=True)
+            terminal.say(text)
 
     # 2. Model, optimizer and objective, as shapes only.
     model = Model(config.model)

@@ -169,10 +169,10 @@ def test_changed_template_is_refused_and_named(trained, prepared_dir, monkeypatc
 
 
 def test_a_locked_directory_is_refused(trained, prepared_dir):
-    from flan_jax.training.lock import lock_directory
+    from flan_jax.files import lock_folder
 
     with (
-        lock_directory(str(trained)),
+        lock_folder(str(trained)),
         pytest.raises(CheckpointError, match=f"in use by process {os.getpid()}"),
     ):
         toy(trained, prepared_dir, "TRAIN_STEPS=6")
