@@ -75,6 +75,15 @@ class PreparedMixture:
             for units in self.units
         ]
 
+    def tables_for(self, added: int) -> list[TaskTable]:
+        """Returns `tables` for a model that adds so many tokens to each prompt."""
+        if not added:
+            return self.tables
+        return [
+            dataclasses.replace(table, lengths_RxNx2=table.lengths_RxNx2 + (added, 0))
+            for table in self.tables
+        ]
+
     @property
     def recipes(self) -> dict[str, str]:
         """Fingerprint of the recipe of each task."""

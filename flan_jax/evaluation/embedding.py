@@ -8,7 +8,6 @@ of its own, padded to a power of two, so that its vector depends on nothing else
 
 import functools
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -19,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from flan_jax.data.loader import trim
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.instructions.vocabulary import SETTING, VOCABULARY, vocabulary_fingerprint
 from flan_jax.models import families
 from flan_jax.models.families import Model, Params
+from flan_jax.models.framing import Sequences
 from flan_jax.training import checkpoints, digest
 from flan_jax.training.manifest import MANIFEST
 
@@ -31,8 +30,6 @@ PREFIX = "t5:"
 MAX_TOKENS = 512
 KIND = "mean of T5 encoder states"
 SMALLEST_BUCKET = 16
-# Names of what a text's states do not depend on: it is neither read nor held.
-_UNUSED = ("decoder/", "head/")
 
 
 class CheckpointEncoder:
@@ -75,7 +72,7 @@ class CheckpointEncoder:
         self.step = found.step
         self._path = found.path
         # Those in use now, whatever the setting says by the time that a text is encoded.
-        self._vocabulary, self._eos_id = VOCABULARY.resolved, VOCABULARY.eos_id
+        self._vocabulary, self._layout = VOCABULARY.resolved, self._model.layout(VOCABULARY)
         self.hash = _hash(found, max_tokens)
 
     @property
@@ -92,7 +89,7 @@ class CheckpointEncoder:
         vectors: np.ndarray = np.empty((len(texts), self.width), np.float32)
         mean = _compiled_mean(self._model)
         for row, text in enumerate(texts):
-            vectors[row] = mean(self._params, self._tokens(text))
+            vectors[row] = mean(self._params, self._prompt(text))
         return vectors
 
     def describe(self) -> dict[str, Any]:
@@ -105,37 +102,38 @@ class CheckpointEncoder:
             "step": self.step,
         }
 
-    def _tokens(self, text: str) -> np.ndarray:
-        """Returns token ids [1, S], S a power of two; 0 is padding."""
-        tokens: np.ndarray = np.array([*self._vocabulary.encode(text), self._eos_id], np.int32)
-        tokens = trim(tokens, self._max_tokens, self._eos_id)
-        length = max(SMALLEST_BUCKET, 1 << (len(tokens) - 1).bit_length())
-        return np.pad(tokens, (0, length - len(tokens)))[None]
+    def _prompt(self, text: str) -> Sequences:
+        """Returns a text as the only prompt of a batch, padded to a power of two."""
+        framing = self._layout.framing
+        tokens: np.ndarray = np.array([*self._vocabulary.encode(text), framing.eos_id], np.int32)
+        prompt = framing.prompt(tokens, self._max_tokens)
+        length = max(SMALLEST_BUCKET, 1 << (len(prompt) - 1).bit_length())
+        return self._layout.prompts([prompt], 1, length)
 
     @functools.cached_property
     def _params(self) -> Params:
         """What the encoder needs of the weights, on one device."""
+        part = self._model.config.prompt_parameters
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = {
             name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=device)
             for name, shape in self._model.shapes.items()
-            if not name.startswith(_UNUSED)
+            if re.fullmatch(part, name)
         }
-        part = f"(?!{'|'.join(_UNUSED)}).*"
         return checkpoints.restore_params(self._path, target, part)
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_mean(model: Model) -> Callable[[Params, np.ndarray], jax.Array]:
+def _compiled_mean(model: Model) -> Callable[[Params, Sequences], jax.Array]:
     """Kept between encoders, so that one program that compares checkpoints compiles once."""
 
-    def mean(params: Params, tokens_1xS: jax.Array) -> jax.Array:
+    def mean(params: Params, prompt: Sequences) -> jax.Array:
         # Parameters that were not restored are there as shapes; nothing looks at them.
         module = model.bind({**model.shapes, **params})
         # Accelerators would round products to fewer digits.
         with jax.default_matmul_precision("highest"):
-            states_SxD = module.encode(tokens_1xS)[0]
-        real_S = tokens_1xS[0] > 0  # as the encoder masks them
+            states_SxD = module.prompt_states(prompt)[0]
+        real_S = prompt.real_BxS[0]
         total_D = jnp.sum(states_SxD.astype(jnp.float32), axis=0, where=real_S[:, None])
         return total_D / jnp.sum(real_S)
 
@@ -160,23 +158,16 @@ def _model(found: checkpoints.Found) -> Model:
     """
     fields = dict(found.run["fingerprint"].get("model") or {})
     family = fields.pop("family", None)
-    if family not in families.FAMILIES:
+    if family not in families.names():
         raise CheckpointError(
             f"{found.path} was saved for a model of family {family!r}, and this version knows "
-            f"{', '.join(families.FAMILIES)}; give a checkpoint of one of these"
-        )
-    module_name, config, cls = families.FAMILIES[family]
-    module = importlib.import_module(module_name)
-    if not hasattr(getattr(module, cls), "encode"):
-        raise CheckpointError(
-            f"{found.path} is of a {cls}, which has no encoder; give a checkpoint of an "
-            "encoder-decoder, or --encoder=lexical, which needs none"
+            f"{', '.join(families.names())}; give a checkpoint of one of these"
         )
     try:
-        return Model(getattr(module, config)(**fields))
+        return Model(families.family(family)(**fields))
     except (TypeError, ValueError) as error:  # of another version of this package
         raise CheckpointError(
-            f"{found.path} was saved for a {config} that this version does not know: {error}; "
+            f"{found.path} was saved for a {family} that this version does not know: {error}; "
             "give a checkpoint that this version wrote"
         ) from None
 

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from etils import epath
 
-from flan_jax.data.loader import trim
 from flan_jax.data.prepare import PreparedMixture
 from flan_jax.data.records import Example
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -20,6 +19,8 @@ from flan_jax.models import decoding
 from flan_jax.models.beam_search import beam_search
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
+from flan_jax.models.framing import Framing, Sequences
+from flan_jax.models.layouts import Layout
 
 SMALLEST_BUCKET = 32
 
@@ -86,19 +87,19 @@ def draw_number(task: str, example_id: str) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _compiled_decode(
-    model: Model, chosen: Decoding, max_length: int, eos_id: int, pad_id: int
-) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
+    model: Model, chosen: Decoding, max_length: int, framing: Framing
+) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
     """Kept between generators, so that one program that scores many checkpoints compiles once."""
-    options: dict[str, Any] = {"max_length": max_length, "eos_id": eos_id, "pad_id": pad_id}
+    options: dict[str, Any] = {"max_length": max_length, "framing": framing}
     beams = chosen.method == "beam"
     if beams:
         options |= {"num_beams": chosen.num_beams, "length_penalty": chosen.length_penalty}
 
-    def decode(params: Params, tokens_BxS: jax.Array, draws_B: jax.Array) -> jax.Array:
+    def decode(params: Params, prompts: Sequences, draws_B: jax.Array) -> jax.Array:
         module = model.bind(params)
         if beams:
-            return beam_search(module, tokens_BxS, **options)[0][:, 0]
-        return decoding.decode(module, tokens_BxS, chosen.chooser(draws_B), **options)
+            return beam_search(module, prompts, **options)[0][:, 0]
+        return decoding.decode(module, prompts, chosen.chooser(draws_B), **options)
 
     return jax.jit(decode)
 
@@ -125,10 +126,14 @@ class Generator:
     sharding: Any = None
     decoding: Decoding = Decoding()
 
+    @functools.cached_property
+    def _layout(self) -> Layout:
+        return self.model.layout(VOCABULARY)
+
     @property
-    def _decode(self) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
-        ids = VOCABULARY.eos_id, VOCABULARY.pad_id
-        return _compiled_decode(self.model, self.decoding, self.targets_length, *ids)
+    def _decode(self) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
+        framing = self._layout.framing
+        return _compiled_decode(self.model, self.decoding, self.targets_length, framing)
 
     def batches(self, examples: Sequence[Example]) -> Iterator[list[int]]:
         """Yields positions of examples of similar length, longest first."""
@@ -141,24 +146,16 @@ class Generator:
 
         Fewer are filled up with padding, so that they do not compile anew.
         """
-        rows = [trim(e.inputs, self.inputs_length, VOCABULARY.eos_id) for _, e in examples]
+        framing = self._layout.framing
+        rows = [framing.prompt(example.inputs, self.inputs_length) for _, example in examples]
         length = bucket_length(max(map(len, rows)), self.inputs_length)
-        tokens_BxS: np.ndarray = np.full((self.batch_size, length), VOCABULARY.pad_id, np.int32)
+        prompts = self._layout.prompts(rows, self.batch_size, length)
         draws_B: np.ndarray = np.zeros(self.batch_size, np.uint32)
-        for row, (inputs, (task, example)) in enumerate(zip(rows, examples, strict=True)):
-            tokens_BxS[row, : len(inputs)] = inputs
+        for row, (task, example) in enumerate(examples):
             draws_B[row] = draw_number(task, example.id)
-        placed = jax.device_put((tokens_BxS, draws_B), self.sharding)
+        placed = jax.device_put((prompts, draws_B), self.sharding)
         answers = np.asarray(self._decode(self.params, *placed))[: len(rows)]
-        return [decode_tokens(answer) for answer in answers]
-
-
-def decode_tokens(tokens: np.ndarray) -> str:
-    """Returns the words of generated tokens, up to EOS."""
-    ids = [int(token) for token in tokens if token != VOCABULARY.pad_id]
-    if VOCABULARY.eos_id in ids:
-        ids = ids[: ids.index(VOCABULARY.eos_id)]
-    return VOCABULARY.decode(ids)
+        return [VOCABULARY.decode(framing.spoken(answer)) for answer in answers]
 
 
 def examples_of(mixture: PreparedMixture, most: int | None = None) -> list[tuple[str, Example]]:

@@ -15,38 +15,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flan_jax.data.loader import shift_right, trim
 from flan_jax.data.records import Example
 from flan_jax.evaluation import metrics
 from flan_jax.evaluation.generation import Partial, Prediction, bucket_length
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model, Params
+from flan_jax.models.framing import Framing, Sequences, pad
 
 Record = tuple[str, Example]
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_score(model: Model) -> Callable[..., jax.Array]:
+def _compiled_score(model: Model, framing: Framing) -> Callable[..., jax.Array]:
     """Kept between scorers, as `generation._compiled_decode` is."""
 
     def score(
-        params: Params,
-        inputs_ExS: jax.Array,
-        prompt_B: jax.Array,
-        decoder_inputs_BxT: jax.Array,
-        targets_BxT: jax.Array,
-        counted_BxT: jax.Array,
+        params: Params, prompts: Sequences, prompt_B: jax.Array, answers: Sequences
     ) -> jax.Array:
         module = model.bind(params)
-        encoded_BxSxD = module.encode(inputs_ExS)[prompt_B]
-        batch = {
-            "encoder_input_tokens": inputs_ExS[prompt_B],
-            "decoder_input_tokens": decoder_inputs_BxT,
-            "decoder_target_tokens": targets_BxT,
-        }
-        log_probs_BxTxV = jax.nn.log_softmax(module.decode(encoded_BxSxD, batch), axis=-1)
-        chosen_BxT = jnp.take_along_axis(log_probs_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
-        return jnp.sum(chosen_BxT * counted_BxT, axis=-1)
+        return jnp.sum(module.score_answers(prompts, prompt_B, answers, framing), axis=-1)
 
     return jax.jit(score)
 
@@ -100,37 +87,25 @@ class Scorer:
 
     def score(self, records: Sequence[Record]) -> list[float]:
         """Returns the log-likelihood, in nats, of each of the records of one batch."""
-        eos, pad = VOCABULARY.eos_id, VOCABULARY.pad_id
+        layout = self.model.layout(VOCABULARY)
+        framing = layout.framing
         rows: dict[tuple[str, str], int] = {}
-        prompts: list[np.ndarray] = []
+        asked: list[np.ndarray] = []
         prompt_B: np.ndarray = np.zeros(self.batch_size, np.int32)
         for index, (task, record) in enumerate(records):
             key = task, example_id(record)
             if key not in rows:
-                rows[key] = len(prompts)
-                prompts.append(trim(record.inputs, self.inputs_length, eos))
+                rows[key] = len(asked)
+                asked.append(framing.prompt(record.inputs, self.inputs_length))
             prompt_B[index] = rows[key]
-        options = [trim(record.targets, self.targets_length, eos) for _, record in records]
-        inputs_ExS = _padded(prompts, self.prompts, self.inputs_length, pad)
-        targets_BxT = _padded(options, self.batch_size, self.targets_length, pad)
-        shifted = [shift_right(option, pad) for option in options]
-        decoder_inputs_BxT = np.full_like(targets_BxT, pad)
-        counted_BxT = np.zeros(targets_BxT.shape, np.float32)
-        for row, tokens in enumerate(shifted):
-            decoder_inputs_BxT[row, : len(tokens)] = tokens
-            counted_BxT[row, : len(tokens)] = 1.0
-        arrays = (inputs_ExS, prompt_B, decoder_inputs_BxT, targets_BxT, counted_BxT)
-        placed = jax.device_put(arrays, self.sharding)
-        scores = np.asarray(_compiled_score(self.model)(self.params, *placed))
+        options = [framing.answer(record.targets, self.targets_length) for _, record in records]
+        length = bucket_length(max(map(len, asked)), self.inputs_length)
+        prompts = layout.prompts(asked, self.prompts, length)
+        length = bucket_length(max(map(len, options)), self.targets_length)
+        answers = pad(options, self.batch_size, length, framing.pad_id)
+        placed = jax.device_put((prompts, prompt_B, answers), self.sharding)
+        scores = np.asarray(_compiled_score(self.model, framing)(self.params, *placed))
         return [float(score) for score in scores[: len(records)]]
-
-
-def _padded(rows: Sequence[np.ndarray], count: int, most: int, pad_id: int) -> np.ndarray:
-    length = bucket_length(max(map(len, rows)), most)
-    padded: np.ndarray = np.full((count, length), pad_id, np.int32)
-    for row, tokens in enumerate(rows):
-        padded[row, : len(tokens)] = tokens
-    return padded
 
 
 def example_id(record: Example) -> str:

@@ -19,6 +19,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import gin
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -31,6 +32,8 @@ DEFAULT_MODEL = pathlib.Path(__file__).parent / "vocabularies" / "default.model"
 SETTING = "VOCABULARY"
 # T5's sentinels for span corruption; kept in every SentencePiece vocabulary, as T5 does.
 SENTINELS = 100
+# Embedding tables are padded to a multiple of this, which every matrix unit likes.
+VOCABULARY_MULTIPLE = 128
 
 
 class HuggingFaceVocabulary(seqio.Vocabulary):
@@ -243,6 +246,12 @@ class LateVocabulary(seqio.Vocabulary):
 
 
 VOCABULARY = LateVocabulary()
+
+
+@gin.configurable
+def padded_vocab_size(multiple: int = VOCABULARY_MULTIPLE) -> int:
+    """Returns the size of the shared vocabulary, rounded up to a multiple."""
+    return -(-VOCABULARY.vocab_size // multiple) * multiple
 
 
 def late_vocabulary() -> LateVocabulary:

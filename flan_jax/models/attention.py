@@ -42,30 +42,26 @@ class KeysValues(NamedTuple):
 
 
 def row_segments(tokens_BxS: jax.Array, segment_ids_BxS: jax.Array | None) -> jax.Array:
-    """Segment ids [B, S]; an unpacked row is one segment, 1 at its tokens and 0 at padding."""
-    return (tokens_BxS > 0).astype(jnp.int32) if segment_ids_BxS is None else segment_ids_BxS
+    """Segment ids [B, S]; where there are none, a row is one segment without padding."""
+    return jnp.ones_like(tokens_BxS) if segment_ids_BxS is None else segment_ids_BxS
 
 
 def batch_segments(batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Segment ids [B, S] and [B, T] of a packed or unpacked encoder-decoder batch.
+    """Segment ids [B, S] and [B, T] of an encoder-decoder batch, see `row_segments`.
 
     Raises:
         ValueError: Only one of the encoder's and decoder's segment ids is in the batch.
     """
-    packed = [key for key in ("encoder_segment_ids", "decoder_segment_ids") if key in batch]
-    if len(packed) == 1:
+    given = [key for key in ("encoder_segment_ids", "decoder_segment_ids") if key in batch]
+    if len(given) == 1:
         raise ValueError(
-            f"The batch has {packed[0]} but not its counterpart: packed batches need "
-            "encoder_segment_ids and decoder_segment_ids, unpacked ones neither."
+            f"The batch has {given[0]} but not its counterpart: rows that are packed or padded "
+            "need encoder_segment_ids and decoder_segment_ids, others neither."
         )
-    encoder_segments_BxS = row_segments(
-        batch["encoder_input_tokens"], batch.get("encoder_segment_ids")
+    return (
+        row_segments(batch["encoder_input_tokens"], batch.get("encoder_segment_ids")),
+        row_segments(batch["decoder_input_tokens"], batch.get("decoder_segment_ids")),
     )
-    if packed:
-        return encoder_segments_BxS, batch["decoder_segment_ids"]
-    # Token 0 also begins every target, so padding cannot be told from the decoder's inputs. It need
-    # not be: padding comes last, and no earlier position sees it.
-    return encoder_segments_BxS, jnp.ones_like(batch["decoder_input_tokens"])
 
 
 def segment_mask(query_segments_BxT: jax.Array, key_segments_BxS: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.models.decoding import DecodingModel
+from flan_jax.models.framing import Framing, Sequences
 
 
 class _Hypotheses(NamedTuple):
@@ -82,33 +83,32 @@ def _with_ended(
 
 
 def _start(
-    model: DecodingModel, inputs_BxS: jax.Array, num_beams: int, max_length: int, pad_id: int
+    model: DecodingModel, prompts: Sequences, num_beams: int, max_length: int, framing: Framing
 ) -> _State:
-    start_B = model.decoding_start_tokens(inputs_BxS).astype(jnp.int32)
+    start_B = model.decoding_start_tokens(prompts, framing).astype(jnp.int32)
     last_BxN = jnp.repeat(start_B[:, None], num_beams, axis=1)
-    tokens_BxNxL = jnp.full((*last_BxN.shape, max_length), pad_id, jnp.int32)
+    tokens_BxNxL = jnp.full((*last_BxN.shape, max_length), framing.pad_id, jnp.int32)
     nothing_BxN = jnp.full(last_BxN.shape, -jnp.inf, jnp.float32)
-    cache = model.start_decoding(inputs_BxS, max_length=max_length)
+    cache = model.start_decoding(prompts, max_length=max_length)
     return _State(
         step=jnp.zeros((), jnp.int32),
         # All beams begin alike: were more than one of them to count, they would stay alike.
         running=_Hypotheses(nothing_BxN.at[:, 0].set(0.0), tokens_BxNxL),
         ended=_Hypotheses(nothing_BxN, tokens_BxNxL),
         last_BxN=last_BxN,
-        open_B=jnp.any(inputs_BxS != pad_id, axis=1),
+        open_B=prompts.lengths_B > 0,
         cache=model.gather_beams(cache, jnp.zeros_like(last_BxN)),
     )
 
 
 def beam_search(
     model: DecodingModel,
-    encoder_input_tokens_BxS: jax.Array,
+    prompts: Sequences,
     *,
+    framing: Framing,
     num_beams: int,
     max_length: int,
     length_penalty: float | jax.Array = 1.0,
-    eos_id: int = 1,
-    pad_id: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """Searches for the most probable answers.
 
@@ -117,15 +117,14 @@ def beam_search(
 
     Args:
         model: Any `DecodingModel`.
-        encoder_input_tokens_BxS: Inputs, padded with `pad_id`. A row of padding alone is filler:
-            it is done from the start and comes back as padding.
+        prompts: What `layouts.Layout.prompts` makes. A row of length 0 is filler: it is done from
+            the start and comes back as padding.
+        framing: Names the tokens that begin and end an answer, and the one that follows EOS.
         num_beams: Hypotheses followed for each example; 1 finds what greedy decoding finds.
         max_length: Most tokens to produce, EOS included.
         length_penalty: Ended hypotheses rank by the sum of their log probabilities, divided by
             their number of tokens (EOS included) to this power. A number, or a scalar array, with
             which one compilation serves several penalties.
-        eos_id: Token that ends a hypothesis.
-        pad_id: Token that follows EOS.
 
     Returns:
         int32 tokens [B, N, max_length], best first, the start token left out, EOS kept; and their
@@ -140,7 +139,7 @@ def beam_search(
     def advance(state: _State) -> _State:
         logits_RxV, cache = model.decode_step(state.cache, state.last_BxN.reshape(-1))
         candidates, beams_BxC, new_BxC = _candidates(state.running, logits_RxV, state.step)
-        ends_BxC = (new_BxC == eos_id) | (state.step + 1 == max_length)
+        ends_BxC = (new_BxC == framing.eos_id) | (state.step + 1 == max_length)
         divisor = divisors_L[state.step]
         ended = _with_ended(state.ended, candidates, ends_BxC & state.open_B[:, None], divisor)
         going_on = jnp.where(ends_BxC, -jnp.inf, candidates.scores_BxN)
@@ -155,6 +154,6 @@ def beam_search(
             cache=model.gather_beams(cache, _take(beams_BxC, chosen_BxN)),
         )
 
-    state = _start(model, encoder_input_tokens_BxS, num_beams, max_length, pad_id)
+    state = _start(model, prompts, num_beams, max_length, framing)
     ended = jax.lax.while_loop(unfinished, advance, state).ended
     return ended.tokens_BxNxL, ended.scores_BxN

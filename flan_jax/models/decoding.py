@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.models.framing import Framing, Sequences
 
 # The settings that each method reads.
 METHODS: dict[str, tuple[str, ...]] = {
@@ -134,11 +135,11 @@ def keep_likely(logits_BxV: jax.Array, top_k: int, top_p: float) -> jax.Array:
 class DecodingModel(Protocol):
     """What decoding asks of a model. A cache is any tree of arrays whose shapes stay the same."""
 
-    def decoding_start_tokens(self, inputs_BxS: jax.Array) -> jax.Array:
+    def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
         """Returns the tokens [B] fed first: a start symbol, or the last token of each prompt."""
 
-    def start_decoding(self, inputs_BxS: jax.Array, *, max_length: int) -> Any:
-        """Reads the inputs and returns a cache with room for `max_length` steps."""
+    def start_decoding(self, prompts: Sequences, *, max_length: int) -> Any:
+        """Reads the prompts and returns a cache with room for `max_length` steps."""
 
     def decode_step(self, cache: Any, tokens_B: jax.Array) -> tuple[jax.Array, Any]:
         """Feeds one token a row; returns logits_BxV of the next and the new cache."""
@@ -174,35 +175,34 @@ class _State(NamedTuple):
 
 def decode(
     model: DecodingModel,
-    encoder_input_tokens_BxS: jax.Array,
+    prompts: Sequences,
     choose: Choose,
     *,
+    framing: Framing,
     max_length: int,
-    eos_id: int = 1,
-    pad_id: int = 0,
 ) -> jax.Array:
     """Decodes until every row has produced EOS, at most `max_length` tokens.
 
     Args:
         model: Any `DecodingModel`.
-        encoder_input_tokens_BxS: Inputs, padded with `pad_id`. A row of padding alone is filler:
-            it counts as ended from the start and comes back as padding.
+        prompts: What `layouts.Layout.prompts` makes. A row of length 0 is filler: it counts as
+            ended from the start and comes back as padding.
         choose: `choose(logits_BxV, step) -> tokens_B`, step an int32 scalar to fold into a key;
             see `Decoding.chooser`.
+        framing: Names the tokens that begin and end an answer, and the one that follows EOS.
         max_length: Most tokens to produce, EOS included.
-        eos_id: Token that ends a row.
-        pad_id: Token that follows EOS.
 
     Returns:
         int32 tokens [B, max_length], the start token left out, EOS kept.
     """
-    last_B = model.decoding_start_tokens(encoder_input_tokens_BxS)
+    pad_id, eos_id = framing.pad_id, framing.eos_id
+    last_B = model.decoding_start_tokens(prompts, framing)
     state = _State(
         step=jnp.zeros((), jnp.int32),
         last_B=last_B.astype(jnp.int32),
-        done_B=jnp.all(encoder_input_tokens_BxS == pad_id, axis=1),
+        done_B=prompts.lengths_B == 0,
         tokens_BxL=jnp.full((last_B.shape[0], max_length), pad_id, jnp.int32),
-        cache=model.start_decoding(encoder_input_tokens_BxS, max_length=max_length),
+        cache=model.start_decoding(prompts, max_length=max_length),
     )
 
     def unfinished(state: _State) -> jax.Array:
@@ -222,26 +222,27 @@ def decode(
 
 
 def greedy_decode(
-    model: DecodingModel,
-    encoder_input_tokens_BxS: jax.Array,
-    *,
-    max_length: int,
-    eos_id: int = 1,
-    pad_id: int = 0,
+    model: DecodingModel, prompts: Sequences, *, framing: Framing, max_length: int
 ) -> jax.Array:
     """Decodes with the most probable token at every step; see `decode`.
 
     Called plainly it compiles anew each time; in a loop over batches wrap it once:
-    `jax.jit(greedy_decode, static_argnames=("max_length", "eos_id", "pad_id"))`.
+    `jax.jit(greedy_decode, static_argnames=("framing", "max_length"))`.
 
     Returns:
         int32 tokens [B, max_length], padding after EOS.
     """
-    return decode(
-        model,
-        encoder_input_tokens_BxS,
-        Decoding().chooser(jnp.zeros(())),
-        max_length=max_length,
-        eos_id=eos_id,
-        pad_id=pad_id,
-    )
+    choose = Decoding().chooser(jnp.zeros(()))
+    return decode(model, prompts, choose, framing=framing, max_length=max_length)
+
+
+def chosen_log_probs(logits_BxTxV: jax.Array, answers: Sequences) -> jax.Array:
+    """Returns the log-probability [B, T] of each token of answers, in nats; 0 at padding.
+
+    Args:
+        logits_BxTxV: float32 logits of the positions that the answers' tokens stand at.
+        answers: the answers.
+    """
+    log_probs_BxTxV = jax.nn.log_softmax(logits_BxTxV, axis=-1)
+    chosen_BxTx1 = jnp.take_along_axis(log_probs_BxTxV, answers.tokens_BxS[..., None], axis=-1)
+    return chosen_BxTx1[..., 0] * answers.real_BxS.astype(jnp.float32)

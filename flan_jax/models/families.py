@@ -1,44 +1,145 @@
-"""Model families, and a model as a pure function of a flat dictionary of parameters.
+"""What a model family is, and a model as a pure function of a flat dictionary of parameters.
 
-Training, checkpoints and interoperation see parameters as `{"encoder/layers/...": array}`; only
-this module knows how that becomes a Flax NNX module. A family is a config dataclass and a module
-class, listed in `FAMILIES`; nothing else in the package knows a family by name.
+`Family` and `FamilyModule` state all that training, evaluation, ranking, embedding, model-info,
+adapters and interoperation may ask of a family. A family is one file: a config dataclass that is a
+`Family`, and the Flax NNX module it builds. Those of `BUILT_IN` are known by name; any other is
+made known by `register`, called in a module that a gin file or the command line names. Outside
+this package and `interop`, no code names a family or a key of its batches, and parameters are
+`{"encoder/layers/...": array}`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
 import gin
 import jax
 from flax import nnx
 
-from flan_jax.errors import ConfigError
-from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.models.decoding import DecodingModel
+from flan_jax.models.framing import Framing, Sequences, SpecialTokens
+from flan_jax.models.layouts import Layout, Targets
 
 Params = dict[str, jax.Array]
-# Config class -> (module, config class, module class).
-FAMILIES = {"T5Config": ("flan_jax.models.t5", "T5Config", "T5")}
-# Embedding tables are padded to a multiple of this, which every matrix unit likes.
-VOCABULARY_MULTIPLE = 128
+# Name of a config class -> its module.
+BUILT_IN = {"T5Config": "flan_jax.models.t5"}
 
 
-@gin.configurable
-def padded_vocab_size(multiple: int = VOCABULARY_MULTIPLE) -> int:
-    """Returns the size of the shared vocabulary, rounded up to a multiple."""
-    return -(-VOCABULARY.vocab_size // multiple) * multiple
+class FamilyModule(DecodingModel, Protocol):
+    """A model of a family with its parameters: an `nnx.Module`.
+
+    Every parameter is an `nnx.Param` with the metadata key `axes`, one logical axis name per array
+    axis (see `models.layers`; training maps the names to a mesh). Layers that are scanned have the
+    axis "layers" in front. Shapes: B rows, S prompt positions, T target positions, D width, V
+    vocabulary. Beside what is here, it decodes as `DecodingModel` says.
+    """
+
+    def hidden_states(
+        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what the output head reads, [B, T, D] in the compute dtype.
+
+        Args:
+            batch: what the family's layout makes.
+            dropout_key: random key; None drops nothing.
+        """
+
+    def output_head(self) -> Callable[[jax.Array], jax.Array]:
+        """Returns the module that maps hidden states [..., D] to float32 logits [..., V]."""
+
+    def prompt_states(self, prompts: Sequences) -> jax.Array:
+        """Returns a state of each position of prompts, [B, S, D]; at padding they mean nothing.
+
+        An encoder-decoder's are those of its encoder; a decoder's those that its head reads.
+        """
+
+    def score_answers(
+        self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
+    ) -> jax.Array:
+        """Returns the log-probability of every token of answers, in nats, [B, T], 0 at padding.
+
+        Each prompt is read once, however many answers follow it.
+
+        Args:
+            prompts: E prompts.
+            prompt_B: int32, which prompt an answer follows.
+            answers: B answers, EOS included.
+            framing: names the token that begins a decoder.
+        """
+
+
+class Family(Protocol):
+    """Configuration of a family at one size: a frozen (hashable) dataclass.
+
+    Attributes:
+        vocab_size: rows of the embedding table.
+        emb_dim: width of hidden and prompt states.
+        dropout_rate: 0 where training draws nothing.
+        numerics: names of fields in which two models may differ and still share parameters.
+        row_layout: how examples become batches.
+        prompt_parameters: regular expression of the parameters that `prompt_states` reads.
+    """
+
+    vocab_size: int
+    emb_dim: int
+    dropout_rate: float
+    numerics: ClassVar[tuple[str, ...]]
+    row_layout: ClassVar[Callable[[Framing], Layout]]
+    prompt_parameters: ClassVar[str]
+
+    def build(self, rngs: nnx.Rngs) -> FamilyModule:
+        """Returns a module with fresh parameters."""
+
+    def framing(self, special: SpecialTokens) -> Framing:
+        """Returns which tokens begin, part, end and fill this model's sequences."""
+
+    def forward_flops(self, inputs_length: int, targets_length: int) -> float:
+        """Returns the floating point operations of a forward pass over one row."""
+
+
+_registered: dict[str, type] = {}
+
+
+def register(config: type) -> type:
+    """Makes a family known by the name of its config class, to gin and to checkpoints.
+
+    Args:
+        config: a dataclass that is a `Family`; returned, so that this can decorate it.
+    """
+    _registered[config.__name__] = config
+    with contextlib.suppress(ValueError):  # registered already
+        gin.external_configurable(config, name=config.__name__, module="models")
+    return config
 
 
 def register_families() -> None:
     """Makes every family's config class known to gin, under its own name."""
-    for module, config, _ in FAMILIES.values():
-        cls = getattr(importlib.import_module(module), config)
-        try:
-            gin.external_configurable(cls, name=config, module="models")
-        except ValueError:  # registered already
-            continue
+    for name in BUILT_IN:
+        register(family(name))
+
+
+def names() -> list[str]:
+    """Returns the names of all config classes that are known."""
+    return [*BUILT_IN, *(name for name in _registered if name not in BUILT_IN)]
+
+
+def family(name: str) -> type:
+    """Returns the config class of a family by name.
+
+    Raises:
+        ConfigError: none has that name; the nearest is offered.
+    """
+    if name in _registered:
+        return _registered[name]
+    if name not in BUILT_IN:
+        raise ConfigError(
+            f"no model family {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}"
+        )
+    return getattr(importlib.import_module(BUILT_IN[name]), name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +152,15 @@ class Model:
 
     config: Any
 
-    @functools.cached_property
-    def _class(self) -> Any:
-        name = type(self.config).__name__
-        if name not in FAMILIES:
-            raise ConfigError(f"no model family for {name}; there are {', '.join(FAMILIES)}")
-        module, _, cls = FAMILIES[name]
-        return getattr(importlib.import_module(module), cls)
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.config, "build", None)):
+            kind = type(self.config).__name__
+            raise ConfigError(f"{kind} is no model family; there are {', '.join(names())}")
 
     @functools.cached_property
     def _abstract(self) -> tuple[Any, list[tuple[Any, Any]]]:
         """Graph and parameters without values."""
-        model = nnx.eval_shape(lambda: self._class(self.config, nnx.Rngs(0)))
+        model = nnx.eval_shape(lambda: self.config.build(nnx.Rngs(0)))
         graph, state = nnx.split(model, nnx.Param)
         return graph, list(nnx.to_flat_state(state))
 
@@ -84,13 +182,21 @@ class Model:
         """Names of the parameters with one row or column a token of the vocabulary."""
         return [name for name, axes in self.axes.items() if "vocab" in axes]
 
+    def layout(self, special: SpecialTokens) -> Layout:
+        """Returns how examples become this model's batches with a vocabulary's special tokens."""
+        return self.config.row_layout(self.config.framing(special))
+
+    def targets(self, batch: Mapping[str, jax.Array]) -> Targets:
+        """Returns what a loss needs of a batch."""
+        return self.config.row_layout.targets(batch)
+
     def init(self, key: jax.Array) -> Params:
         """Returns fresh parameters; traceable, so it can be compiled with shardings."""
-        state = nnx.state(self._class(self.config, nnx.Rngs(key)), nnx.Param)
+        state = nnx.state(self.config.build(nnx.Rngs(key)), nnx.Param)
         return {_name(path): param[...] for path, param in nnx.to_flat_state(state)}
 
     def bind(self, params: Params) -> Any:
-        """Returns the module with these parameters."""
+        """Returns the `FamilyModule` with these parameters."""
         graph, flat = self._abstract
         filled = [(path, param.replace(params[_name(path)])) for path, param in flat]
         return nnx.merge(graph, nnx.from_flat_state(filled))
@@ -99,11 +205,12 @@ class Model:
         self, params: Params, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """Returns logits [B, T, V] in float32."""
-        return self.bind(params)(batch, dropout_key=dropout_key)
+        hidden_BxTxD, head = self.hidden_and_head(params, batch, dropout_key)
+        return head(hidden_BxTxD)
 
     def hidden_and_head(
         self, params: Params, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None
-    ) -> tuple[jax.Array, nnx.Module]:
+    ) -> tuple[jax.Array, Any]:
         """Returns hidden states [B, T, D], and the module that maps them to logits."""
         module = self.bind(params)
         return module.hidden_states(batch, dropout_key=dropout_key), module.output_head()
@@ -114,9 +221,9 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes two models incompatible: family and shape, not numerics."""
-        ignored = ("dtype", "dropout_rate", "remat", "attention_chunk")
-        fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in ignored}
-        return {"family": type(self.config).__name__, **fields}
+        fields = dataclasses.asdict(self.config)
+        kept = {name: value for name, value in fields.items() if name not in self.config.numerics}
+        return {"family": type(self.config).__name__, **kept}
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -3,15 +3,16 @@
     model = T5(T5Config(vocab_size=32128), nnx.Rngs(0))
     logits_BxTxV = model(batch)
 
-Batches have T5X's keys: `encoder_input_tokens` [B, S] and `decoder_input_tokens` [B, T] (shifted
-right, each target beginning with token 0), and where rows are packed also `encoder_segment_ids` and
-`decoder_segment_ids`. Token 0 and segment 0 are padding. Numerics are pinned to transformers'
-implementation by tests. Shape suffixes are those of `flan_jax.models.layers`.
+Batches are those of `layouts.EncoderDecoder`, under T5X's keys: `encoder_input_tokens` [B, S] and
+`decoder_input_tokens` [B, T] (shifted right, each target beginning with the padding token), and
+where rows are packed or padded `encoder_segment_ids` and `decoder_segment_ids`, 0 at padding.
+Numerics are pinned to transformers' implementation by tests. Shape suffixes are those of
+`flan_jax.models.layers`.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,9 @@ from flax import nnx
 
 from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
+from flan_jax.models.framing import Framing, Sequences, SpecialTokens
 from flan_jax.models.layers import dropout, fold
+from flan_jax.models.layouts import EncoderDecoder
 from flan_jax.models.sharding import constrain
 
 _STATES = ("batch", "length", "activation_embed")
@@ -69,6 +72,10 @@ class T5Config:
     remat: str = "none"
     attention_chunk: int | None = None
 
+    numerics: ClassVar[tuple[str, ...]] = ("dtype", "dropout_rate", "remat", "attention_chunk")
+    row_layout: ClassVar[type[EncoderDecoder]] = EncoderDecoder
+    prompt_parameters: ClassVar[str] = r"(?!decoder/|head/).*"
+
     def __post_init__(self):
         # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
@@ -86,6 +93,14 @@ class T5Config:
             raise ValueError(f"remat={self.remat!r} must be one of {', '.join(layers.REMAT)}.")
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ValueError(f"dropout_rate={self.dropout_rate} must lie in [0, 1).")
+
+    def build(self, rngs: nnx.Rngs) -> "T5":
+        """Returns a T5 of this configuration with fresh parameters."""
+        return T5(self, rngs)
+
+    def framing(self, special: SpecialTokens) -> Framing:
+        """Returns T5's: its decoder begins with the padding token."""
+        return Framing(pad_id=special.pad_id, eos_id=special.eos_id, start_id=special.pad_id)
 
     def forward_flops(self, inputs_length: int, targets_length: int) -> float:
         """Returns the floating point operations of a forward pass over one row.
@@ -428,13 +443,34 @@ class T5(nnx.Module):
             dropout_key=dropout_key,
         )
 
-    def decoding_start_tokens(self, encoder_input_tokens_BxS: jax.Array) -> jax.Array:
-        """Returns the tokens [B] to feed to the first `decode_step`: T5 begins with token 0."""
-        return jnp.zeros(encoder_input_tokens_BxS.shape[:1], jnp.int32)
+    def prompt_states(self, prompts: Sequences) -> jax.Array:
+        """Returns the encoder's output [B, S, D]; values at padding are meaningless."""
+        return self.encode(prompts.tokens_BxS, prompts.real_BxS.astype(jnp.int32))
 
-    def start_decoding(self, encoder_input_tokens_BxS: jax.Array, *, max_length: int) -> T5Cache:
-        """Encodes unpacked inputs and makes room for `max_length` decoding steps."""
-        encoded_BxSxD = self.encode(encoder_input_tokens_BxS)
+    def score_answers(
+        self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
+    ) -> jax.Array:
+        """Returns the log-probabilities [B, T] of answers; see `families.FamilyModule`."""
+        encoded_BxSxD = self.prompt_states(prompts)[prompt_B]
+        start_Bx1 = jnp.full_like(answers.tokens_BxS[:, :1], framing.start_id)
+        batch = {
+            "encoder_input_tokens": prompts.tokens_BxS[prompt_B],
+            "encoder_segment_ids": prompts.real_BxS[prompt_B].astype(jnp.int32),
+            "decoder_input_tokens": jnp.concatenate(
+                [start_Bx1, answers.tokens_BxS[:, :-1]], axis=1
+            ),
+            # Padding comes last, and no earlier position sees it.
+            "decoder_segment_ids": jnp.ones_like(answers.tokens_BxS),
+        }
+        return decoding.chosen_log_probs(self.decode(encoded_BxSxD, batch), answers)
+
+    def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
+        """Returns the tokens [B] to feed to the first `decode_step`: the start token."""
+        return jnp.full(prompts.lengths_B.shape, framing.start_id, jnp.int32)
+
+    def start_decoding(self, prompts: Sequences, *, max_length: int) -> T5Cache:
+        """Encodes prompts and makes room for `max_length` decoding steps."""
+        encoded_BxSxD = self.prompt_states(prompts)
         cross_kv = self.decoder.cross_keys_values(encoded_BxSxD)
         (*outer, _, head_dim), dtype = cross_kv.keys.shape, cross_kv.keys.dtype
         shape = (*outer, max_length, head_dim)
@@ -442,7 +478,7 @@ class T5(nnx.Module):
             position=jnp.zeros((), jnp.int32),
             self_kv=KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)),
             cross_kv=cross_kv,
-            encoder_mask_Bx1x1xS=(encoder_input_tokens_BxS > 0)[:, None, None],
+            encoder_mask_Bx1x1xS=prompts.real_BxS[:, None, None],
         )
 
     def decode_step(self, cache: T5Cache, tokens_B: jax.Array) -> tuple[jax.Array, T5Cache]:

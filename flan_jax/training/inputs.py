@@ -15,6 +15,7 @@ from flan_jax.data.plan import Plan, PlanConfig
 from flan_jax.data.prepare import PreparedMixture, Renderings, prepare
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model
+from flan_jax.models.layouts import Layout
 from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training.config import TrainConfig
@@ -43,25 +44,30 @@ def prepare_once(
     return prepared or go()
 
 
-def make_plan(config: TrainConfig, mixture: PreparedMixture) -> Plan:
-    """Returns which examples go where."""
-    layout = PlanConfig(
+def make_plan(config: TrainConfig, mixture: PreparedMixture, layout: Layout) -> Plan:
+    """Returns which examples go where, in rows of the model's layout."""
+    rows = PlanConfig(
         inputs_length=config.feature_lengths["inputs"],
         targets_length=config.feature_lengths["targets"],
         batch_size=config.batch_size,
         packing=config.packing,
         seed=config.seed,
+        layout=layout.name,
     )
-    return Plan(mixture.tables, mixture.rates, layout)
+    return Plan(mixture.tables_for(layout.framing.added), mixture.rates, rows)
 
 
 def batch_source(
-    config: TrainConfig, plan: Plan, mixture: PreparedMixture, mesh: Mesh, steps: int
+    config: TrainConfig,
+    plan: Plan,
+    mixture: PreparedMixture,
+    layout: Layout,
+    mesh: Mesh,
+    steps: int,
 ) -> loader.BatchSource:
     """Returns this process's rows of every batch, by step."""
-    special = loader.Layout(VOCABULARY.pad_id, VOCABULARY.eos_id)
     rows = mesh_lib.local_rows(config.batch_size, mesh)
-    return loader.BatchSource(plan, mixture.units, special, steps, rows)
+    return loader.BatchSource(plan, mixture.units, layout, steps, rows)
 
 
 def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: PreparedMixture) -> dict:
@@ -121,7 +127,7 @@ class Validation:
 
 
 def make_validations(
-    config: TrainConfig, mesh: Mesh, eval_step: Any, say: Say
+    config: TrainConfig, layout: Layout, mesh: Mesh, eval_step: Any, say: Say
 ) -> Iterator[Validation]:
     """Yields one `Validation` for each mixture that the configuration names.
 
@@ -130,7 +136,7 @@ def make_validations(
     """
     for name in config.validation.mixtures:
         mixture = prepare_once(config, name, config.validation.split, 1, say)
-        plan = make_plan(config, mixture)
+        plan = make_plan(config, mixture, layout)
         batches = min(config.validation.batches, -(-plan.rows_before(1) // config.batch_size))
-        source = batch_source(config, plan, mixture, mesh, batches)
+        source = batch_source(config, plan, mixture, layout, mesh, batches)
         yield Validation(name, source, eval_step, mesh, config.batch_size)

@@ -1,7 +1,6 @@
 """The training objective: cross-entropy with z-loss and label smoothing, and what is reported."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gin
@@ -76,15 +75,21 @@ class Loss:
         if self.chunk is not None and self.chunk < 1:
             raise ConfigError(f"LOSS_CHUNK must be None or above 0, not {self.chunk}")
 
-    def weights(self, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def weights(
+        self, counted_BxT: jax.Array, segments_BxT: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Returns the weight of every target token [B, T], and what their sum is divided by.
 
         Both depend on the whole batch, so they are taken before it is cut into microbatches.
+
+        Args:
+            counted_BxT: 1 where a target counts, else 0.
+            segments_BxT: which sequence of its row a target belongs to; None: a row is one.
         """
-        counted = batch["decoder_loss_weights"].astype(jnp.float32)
+        counted = counted_BxT.astype(jnp.float32)
         factor = self.normalizing_factor
         if factor == "AVERAGE_PER_SEQUENCE":
-            lengths_BxT = _sequence_weights(counted, batch.get("decoder_segment_ids"))
+            lengths_BxT = _sequence_weights(counted, segments_BxT)
             weights = counted / jnp.maximum(lengths_BxT, 1.0)
             return weights, jnp.maximum(jnp.sum(weights), 1.0)
         if factor == "NUM_REAL_TARGET_TOKENS":

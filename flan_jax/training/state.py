@@ -17,6 +17,8 @@ from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
 
 Batch = Mapping[str, jax.Array]
+# Rows of a batch, and the weights of their target tokens.
+Part = tuple[Batch, jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -156,18 +158,19 @@ def loss_gradients(
     params: Params, batch: Batch, key: jax.Array | None, recipe: Recipe
 ) -> tuple[Params, losses.LossSums]:
     """Returns the gradient of the objective over a batch, and the sums of `loss_sums`."""
-    weights, divisor = recipe.loss.weights(batch)
-    whole = {**batch, "objective_weights": weights}
+    targets = recipe.model.targets(batch)
+    weights, divisor = recipe.loss.weights(targets.counted_BxT, targets.segments_BxT)
+    whole = (batch, weights)
 
-    def objective(params: Params, part: Batch, key: Any) -> tuple[jax.Array, losses.LossSums]:
-        sums = loss_sums(params, part, key, recipe)
+    def objective(params: Params, part: Part, key: Any) -> tuple[jax.Array, losses.LossSums]:
+        sums = loss_sums(params, *part, key, recipe)
         return sums.objective / divisor, sums
 
     gradient = jax.grad(objective, has_aux=True)
     if recipe.microbatches == 1:
         return gradient(params, whole, key)
 
-    def add(total: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+    def add(total: Any, numbered: tuple[jax.Array, Part]) -> tuple[Any, None]:
         number, part = numbered
         part_key = None if key is None else jax.random.fold_in(key, number)
         return jax.tree.map(jnp.add, total, gradient(params, part, part_key)), None
@@ -183,13 +186,25 @@ def _interleave(x: jax.Array, parts: int) -> jax.Array:
 
 
 def loss_sums(
-    params: Params, batch: Batch, key: jax.Array | None, recipe: Recipe
+    params: Params,
+    batch: Batch,
+    weights_BxT: jax.Array | None,
+    key: jax.Array | None,
+    recipe: Recipe,
 ) -> losses.LossSums:
-    """Returns the loss of a batch, summed over its tokens."""
+    """Returns the loss of a batch, summed over its tokens.
+
+    Args:
+        params: parameters by name.
+        batch: what the model's layout makes.
+        weights_BxT: of each target token in the objective; all alike where None.
+        key: of dropout; None drops nothing.
+        recipe: the model and its loss.
+    """
     hidden, head = recipe.model.hidden_and_head(params, batch, key)
-    counted = batch["decoder_loss_weights"]
-    weights = batch.get("objective_weights", counted)
-    return recipe.loss.sums(head, hidden, batch["decoder_target_tokens"], counted, weights)
+    tokens, counted, _ = recipe.model.targets(batch)
+    weights = counted if weights_BxT is None else weights_BxT
+    return recipe.loss.sums(head, hidden, tokens, counted, weights)
 
 
 def compile_train_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
@@ -221,6 +236,6 @@ def compile_eval_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
     )
     def step_fn(params: Params, batch: Batch) -> losses.LossSums:
         with axis_rules(mesh, mesh_lib.RULES):
-            return loss_sums(params, batch, None, recipe)
+            return loss_sums(params, batch, None, None, recipe)
 
     return step_fn

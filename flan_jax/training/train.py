@@ -13,6 +13,7 @@ from etils import epath
 from flan_jax import terminal
 from flan_jax.data import loader
 from flan_jax.files import lock_folder
+from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model
 from flan_jax.training import checkpoints, digest, identity, inputs, model_info, telemetry
 from flan_jax.training import mesh as mesh_lib
@@ -78,12 +79,13 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     info = model_info.table(recipe, shardings, mesh)
     if main:
         (epath.Path(config.model_dir) / model_info.FILE).write_text(info)
-    *_, count, layout, memory = info.splitlines()
-    say(f"{count}; {layout}; {memory}")
+    *_, count, axes, memory = info.splitlines()
+    say(f"{count}; {axes}; {memory}")
 
     # 3. Data: what is not prepared is prepared now; the plan says which example goes where.
     mixture = inputs.prepare_once(config, config.mixture, config.split, config.renderings, say)
-    plan = inputs.make_plan(config, mixture)
+    layout = model.layout(VOCABULARY)
+    plan = inputs.make_plan(config, mixture, layout)
     say(f"{config.mixture}: {len(plan.tables)} tasks; an epoch is {plan.stats()}")
 
     # 4. Where to start, in this order: the newest sound checkpoint of model_dir, the weights of
@@ -124,9 +126,9 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
 
     # 5. Hooks, the compiled step, telemetry, checkpoints, batches.
     eval_step = state_lib.compile_eval_step(recipe, shardings, mesh)
-    validations = inputs.make_validations(config, mesh, eval_step, say)
+    validations = inputs.make_validations(config, layout, mesh, eval_step, say)
     hooks = [*(Hook(one, config.validation.period) for one in validations), *config.hooks]
-    source_of = inputs.batch_source(config, plan, mixture, mesh, config.train_steps)
+    source_of = inputs.batch_source(config, plan, mixture, layout, mesh, config.train_steps)
     batches = loader.prefetch(source_of, start)
     local_share = config.batch_size / len(range(*source_of.rows.indices(config.batch_size)))
     lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
@@ -189,7 +191,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
                 data_digest = digest.chain(data_digest, batch.digest)
                 window.steps += 1
                 window.examples += batch.examples
-                window.tokens += loader.count_tokens(batch.arrays) * local_share
+                window.tokens += batch.tokens * local_share
                 window.positions += config.batch_size * sum(lengths)
                 told.advance()
             if text := profiler.after(step, sums):

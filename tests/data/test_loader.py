@@ -8,31 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax.data import loader
-from flan_jax.data.loader import (
-    BatchSource,
-    Layout,
-    decoder_rows,
-    encoder_decoder_rows,
-    shift_right,
-    trim,
-)
+from flan_jax.data.loader import BatchSource, prefetch
 from flan_jax.data.plan import Plan, PlanConfig, TaskTable
 from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, write_unit
 from flan_jax.errors import DataError
 from flan_jax.instructions.rendering import RenderingKey
+from flan_jax.models.framing import Framing, shift_right, trim
+from flan_jax.models.layouts import EncoderDecoder, OneSequence
 
 EOS = 1
-LAYOUT = Layout(pad_id=0, eos_id=EOS)
+FRAMING = Framing(pad_id=0, eos_id=EOS, start_id=0)
+LAYOUT, SEQUENCE = EncoderDecoder(FRAMING), OneSequence(FRAMING)
 CONFIG = PlanConfig(inputs_length=24, targets_length=10, batch_size=6, seed=1)
-PACKED_KEYS = {
-    "encoder_segment_ids",
-    "encoder_positions",
-    "decoder_segment_ids",
-    "decoder_positions",
-}
+PACKED_KEYS = {"encoder_positions", "decoder_positions"}
 KEYS = {
     "encoder_input_tokens",
+    "encoder_segment_ids",
+    "decoder_segment_ids",
     "decoder_input_tokens",
     "decoder_target_tokens",
     "decoder_loss_weights",
@@ -55,7 +47,7 @@ def make_example(inputs, targets, example_id="x"):
 
 def test_two_examples_side_by_side():
     rows = [[make_example([11, 12, EOS], [21, EOS]), make_example([13, EOS], [22, 23, EOS])]]
-    batch = encoder_decoder_rows(rows, 7, 6, LAYOUT, packed=True)
+    batch = LAYOUT.rows(rows, 7, 6, packed=True)
     assert set(batch) == KEYS | PACKED_KEYS
     assert all(array.dtype == np.int32 for array in batch.values())
     assert {name: array[0].tolist() for name, array in batch.items()} == {
@@ -70,9 +62,9 @@ def test_two_examples_side_by_side():
     }
 
 
-def test_unpacked_rows_have_no_segments():
+def test_unpacked_rows_are_one_segment_each():
     rows = [[make_example([11, EOS], [21, EOS])], [make_example([12, 13, EOS], [EOS])], []]
-    batch = encoder_decoder_rows(rows, 4, 3, LAYOUT, packed=False)
+    batch = LAYOUT.rows(rows, 4, 3, packed=False)
     assert set(batch) == KEYS
     assert batch["encoder_input_tokens"].tolist() == [
         [11, EOS, 0, 0],
@@ -81,19 +73,21 @@ def test_unpacked_rows_have_no_segments():
     ]
     assert batch["decoder_input_tokens"].tolist() == [[0, 21, 0], [0, 0, 0], [0, 0, 0]]
     assert batch["decoder_loss_weights"].tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
-    assert loader.count_tokens(batch) == 2 + 3 + 2 + 1
+    assert batch["encoder_segment_ids"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    assert batch["decoder_segment_ids"].tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert LAYOUT.count_tokens(batch) == 2 + 3 + 2 + 1
 
 
 def test_another_padding_token():
-    layout = Layout(pad_id=9, eos_id=EOS)
-    batch = encoder_decoder_rows([[make_example([5, EOS], [0, EOS])]], 3, 3, layout, packed=True)
+    layout = EncoderDecoder(Framing(pad_id=9, eos_id=EOS, start_id=9))
+    batch = layout.rows([[make_example([5, EOS], [0, EOS])]], 3, 3, packed=True)
     assert batch["encoder_input_tokens"].tolist() == [[5, EOS, 9]]
     assert batch["decoder_target_tokens"].tolist() == [[0, EOS, 9]]
     assert batch["decoder_input_tokens"].tolist() == [[9, 0, 9]]
     assert batch["decoder_segment_ids"].tolist() == [[1, 1, 0]]
     # A token 0 that is no padding is counted and trained on.
     assert batch["decoder_loss_weights"].tolist() == [[1, 1, 0]]
-    assert loader.count_tokens(batch) == 4
+    assert LAYOUT.count_tokens(batch) == 4
 
 
 @pytest.mark.parametrize(
@@ -119,14 +113,14 @@ def test_shift_right():
 
 def test_an_example_without_targets_takes_no_place_among_them():
     rows = [[make_example([5], []), make_example([6], [7, EOS])]]
-    batch = encoder_decoder_rows(rows, 3, 3, LAYOUT, packed=True)
+    batch = LAYOUT.rows(rows, 3, 3, packed=True)
     assert batch["decoder_segment_ids"].tolist() == [[2, 2, 0]]
     assert batch["decoder_input_tokens"].tolist() == [[0, 7, 0]]
 
 
 def test_a_decoder_reads_prompt_and_answer_in_one_sequence():
     rows = [[make_example([11, 12, EOS], [21, EOS]), make_example([13, EOS], [22, 23, EOS])]]
-    batch = decoder_rows(rows, 7, 5, LAYOUT, packed=True)
+    batch = SEQUENCE.rows(rows, 7, 5, packed=True)
     assert all(array.dtype == np.int32 and array.shape == (1, 12) for array in batch.values())
     assert {name: array[0].tolist() for name, array in batch.items()} == {
         "decoder_target_tokens": [11, 12, EOS, 21, EOS, 13, EOS, 22, 23, EOS, 0, 0],
@@ -136,10 +130,10 @@ def test_a_decoder_reads_prompt_and_answer_in_one_sequence():
         "decoder_segment_ids": [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0],
         "decoder_positions": [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 0],
     }
-    assert loader.count_tokens(batch) == 10
-    alone = decoder_rows([rows[0][:1]], 2, 2, LAYOUT, packed=False)
+    assert SEQUENCE.count_tokens(batch) == 10
+    alone = SEQUENCE.rows([rows[0][:1]], 2, 2, packed=False)
     assert alone["decoder_target_tokens"].tolist() == [[11, EOS, 21, EOS]]  # each is cut alone
-    assert "decoder_segment_ids" not in alone and loader.count_tokens(alone) == 4
+    assert "decoder_positions" not in alone and SEQUENCE.count_tokens(alone) == 4
 
 
 def test_a_decoder_row_is_what_seqio_makes_of_the_same_example():
@@ -150,8 +144,10 @@ def test_a_decoder_row_is_what_seqio_makes_of_the_same_example():
     dataset = tf.data.Dataset.from_tensors({"inputs": example.inputs, "targets": example.targets})
     converter = seqio.PrefixLMFeatureConverter(pack=False)
     expected = next(converter(dataset, {"inputs": 6, "targets": 4}).as_numpy_iterator())
-    batch = decoder_rows([[example]], 6, 4, LAYOUT, packed=False)
-    for name, values in batch.items():  # SeqIO shifts into the padding, where nothing counts
+    batch = SEQUENCE.rows([[example]], 6, 4, packed=False)
+    assert set(batch) - set(expected) == {"decoder_segment_ids"}
+    for name in set(batch) & set(expected):  # SeqIO shifts into the padding, where nothing counts
+        values = batch[name]
         assert values[0, :5].tolist() == expected[name][:5].tolist(), name
     assert not batch["decoder_loss_weights"][0, 5:].any()
 
@@ -201,9 +197,9 @@ def units(tmp_path_factory):
 
 
 def source_of(units, steps=50, rows=None, **changes):
-    return BatchSource(
-        plan_of(units, dataclasses.replace(CONFIG, **changes)), units, LAYOUT, steps, rows
-    )
+    config = dataclasses.replace(CONFIG, **changes)
+    layout = SEQUENCE if config.layout == "decoder" else LAYOUT
+    return BatchSource(plan_of(units, config), units, layout, steps, rows)
 
 
 def assert_equal(one, two):
@@ -257,7 +253,7 @@ def test_an_epoch_holds_the_tokens_of_every_example(units):
         assert sorted(found) == sorted(trimmed_examples(units, epoch % 2, CONFIG))
         assert sum(batch.examples for batch in batches) == 54
         tokens = sum(len(inputs) + len(targets) for inputs, targets in found)
-        assert sum(loader.count_tokens(batch.arrays) for batch in batches) == tokens
+        assert sum(LAYOUT.count_tokens(batch.arrays) for batch in batches) == tokens
         stats = plan.stats(epoch)
         positions = stats.rows * (
             stats.inputs_fill * CONFIG.inputs_length + stats.targets_fill * CONFIG.targets_length
@@ -299,7 +295,7 @@ def test_decoder_rows_hold_every_example(units, inputs_length, targets_length, p
     found = []
     for step in range(-(-rows // 3)):
         batch = source[step].arrays
-        segments = batch.get("decoder_segment_ids", batch["decoder_target_tokens"] > 0)
+        segments = batch["decoder_segment_ids"]
         for row in range(3):
             for segment in range(1, segments[row].max() + 1):
                 here = segments[row] == segment
@@ -344,20 +340,20 @@ def test_hosts_together_have_the_whole_batch(units, hosts, packs):
 @pytest.mark.parametrize("start", [0, 1, 37, 49])
 def test_prefetching_from_a_step_is_indexing_from_it(units, start):
     source = source_of(units)
-    found = list(loader.prefetch(source_of(units), start))
+    found = list(prefetch(source_of(units), start))
     assert [batch.step for batch in found] == list(range(start, 50))
     for batch in found:
         assert_equal(batch, source[batch.step])
 
 
 def test_nothing_is_left_after_the_last_step(units):
-    assert list(loader.prefetch(source_of(units), 50)) == []
+    assert list(prefetch(source_of(units), 50)) == []
 
 
 def test_a_plan_may_be_asked_while_batches_are_read_ahead(units):
     """The main thread looks at figures and steps of the plan that the prefetch thread uses."""
     source, other = source_of(units, batch_size=5), source_of(units, batch_size=5)
-    for batch in loader.prefetch(source, 0, buffer=8):
+    for batch in prefetch(source, 0, buffer=8):
         source._plan.stats(epoch=batch.step % 7)
         source._plan.batch_digest((batch.step * 13) % 50)
         assert_equal(batch, other[batch.step])
@@ -373,7 +369,7 @@ def test_a_damaged_record_ends_prefetching_with_its_error(tmp_path):
     path.write_bytes(replacement.read_bytes())
     units = ((Unit(units[0][0].spec, str(tmp_path)),),)
     with pytest.raises(DataError, match="does not match its checksum"):
-        list(loader.prefetch(source_of(units), 0))
+        list(prefetch(source_of(units), 0))
 
 
 def test_units_of_other_tasks_than_the_plans_are_refused(units):

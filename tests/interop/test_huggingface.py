@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from framed import ENDLESS, ending, prompts, segments
 
 from flan_jax.interop.huggingface import load_t5_state_dict, t5_config_from_huggingface
 from flan_jax.models.decoding import greedy_decode
@@ -96,7 +97,12 @@ def test_logits_and_loss_equal_transformers(pair, inputs):
         )
     shifted = np.roll(targets, 1, axis=1)
     shifted[:, 0] = 0
-    batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": shifted}
+    batch = {
+        "encoder_input_tokens": inputs,
+        "encoder_segment_ids": segments(inputs),
+        "decoder_input_tokens": shifted,
+        "decoder_segment_ids": np.ones_like(shifted),
+    }
     logits = jax.jit(T5.__call__)(pair.ours, jax.tree.map(jnp.asarray, batch))
     valid = targets != 0
     np.testing.assert_allclose(
@@ -116,16 +122,16 @@ def test_greedy_decoding_equals_generate(pair, inputs):
         do_sample=False,
         pad_token_id=0,
     )
-    decode = jax.jit(greedy_decode, static_argnames=("max_length", "eos_id"))
+    decode = jax.jit(greedy_decode, static_argnames=("framing", "max_length"))
     # Random weights seldom produce token 1, so a token that some rows do produce is made EOS.
     free = pair.theirs.generate(**arguments, eos_token_id=None).numpy()[:, 1:]
     assert len(np.unique(free)) > 4
     np.testing.assert_array_equal(
-        decode(pair.ours, jnp.asarray(inputs), max_length=20, eos_id=-1), free
+        decode(pair.ours, prompts(inputs), max_length=20, framing=ENDLESS), free
     )
     eos = int(free[0, 5])
     generated = pair.theirs.generate(**arguments, eos_token_id=eos).numpy()[:, 1:]
-    tokens = np.asarray(decode(pair.ours, jnp.asarray(inputs), max_length=20, eos_id=eos))
+    tokens = np.asarray(decode(pair.ours, prompts(inputs), max_length=20, framing=ending(eos)))
     width = generated.shape[1]
     np.testing.assert_array_equal(tokens[:, :width], generated)
     assert not tokens[:, width:].any()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from framed import FRAMING, ending, prompts
 
 from flan_jax.interop.huggingface import load_t5_state_dict, t5_config_from_huggingface
 from flan_jax.models import decoding
@@ -24,8 +25,8 @@ SIZES = dict(
 )  # fmt: skip
 SEEDS = range(2)
 PENALTIES = (0.0, 0.6, 1.0, 2.0)
-OPTIONS = dict(num_beams=3, max_length=LENGTH, length_penalty=0.6)
-STATIC = ("num_beams", "max_length", "eos_id", "pad_id")
+OPTIONS = dict(num_beams=3, max_length=LENGTH, length_penalty=0.6, framing=FRAMING)
+STATIC = ("num_beams", "max_length", "framing")
 jitted = jax.jit(beam_search, static_argnames=STATIC)
 
 
@@ -103,10 +104,11 @@ def test_equals_transformers(num_beams, length_penalty):
         expected, expected_scores = transformers_beams(theirs, inputs, num_beams, length_penalty)
         tokens, scores = jitted(
             ours,
-            jnp.asarray(inputs),
+            prompts(inputs),
             num_beams=num_beams,
             max_length=LENGTH,
             length_penalty=length_penalty,
+            framing=FRAMING,
         )
         np.testing.assert_array_equal(tokens, expected)
         if num_beams > 1:
@@ -123,17 +125,22 @@ class Recomputing:
     def __init__(self, model):
         self.model = model
 
-    def decoding_start_tokens(self, inputs_BxS):
-        return self.model.decoding_start_tokens(inputs_BxS)
+    def decoding_start_tokens(self, prompts, framing):
+        return self.model.decoding_start_tokens(prompts, framing)
 
-    def start_decoding(self, inputs_BxS, *, max_length):
-        fed_BxL = jnp.zeros((len(inputs_BxS), max_length), jnp.int32)
-        return inputs_BxS, fed_BxL, jnp.zeros((), jnp.int32)
+    def start_decoding(self, prompts, *, max_length):
+        fed_BxL = jnp.zeros((len(prompts.lengths_B), max_length), jnp.int32)
+        return prompts.tokens_BxS, fed_BxL, jnp.zeros((), jnp.int32)
 
     def decode_step(self, cache, tokens_R):
         inputs_RxS, fed_RxL, step = cache
         fed_RxL = fed_RxL.at[:, step].set(tokens_R)
-        batch = {"encoder_input_tokens": inputs_RxS, "decoder_input_tokens": fed_RxL}
+        batch = {
+            "encoder_input_tokens": inputs_RxS,
+            "encoder_segment_ids": (inputs_RxS > 0).astype(jnp.int32),
+            "decoder_input_tokens": fed_RxL,
+            "decoder_segment_ids": jnp.ones_like(fed_RxL),
+        }
         return self.model(batch)[:, step], (inputs_RxS, fed_RxL, step + 1)
 
     def gather_beams(self, cache, beams_BxN):
@@ -143,7 +150,7 @@ class Recomputing:
 
 def test_cached_equals_recomputed():
     ours = pair(1)[1]
-    inputs = jnp.asarray(inputs_of(1))
+    inputs = prompts(inputs_of(1))
     recomputed = jax.jit(lambda model: beam_search(Recomputing(model), inputs, **OPTIONS))(ours)
     tokens, scores = jitted(ours, inputs, **OPTIONS)
     np.testing.assert_array_equal(tokens, recomputed[0])
@@ -153,10 +160,10 @@ def test_cached_equals_recomputed():
 def test_an_example_does_not_depend_on_its_batch():
     ours = pair(1)[1]
     inputs = inputs_of(1)
-    tokens, scores = jitted(ours, jnp.asarray(inputs), **OPTIONS)
+    tokens, scores = jitted(ours, prompts(inputs), **OPTIONS)
     order = [4, 1, 3]
     moved = np.pad(inputs, ((0, 1), (0, 4)))[[*order, -1]]  # the last one is filler
-    moved_tokens, moved_scores = jitted(ours, jnp.asarray(moved), **OPTIONS)
+    moved_tokens, moved_scores = jitted(ours, prompts(moved), **OPTIONS)
     np.testing.assert_array_equal(moved_tokens[:3], tokens[np.array(order)])
     np.testing.assert_allclose(moved_scores[:3], scores[np.array(order)], rtol=1e-5)
     assert not np.any(moved_tokens[3]) and np.all(np.isneginf(moved_scores[3]))
@@ -164,15 +171,17 @@ def test_an_example_does_not_depend_on_its_batch():
 
 def test_one_beam_is_greedy():
     ours = pair(0)[1]
-    inputs = jnp.asarray(inputs_of(0))
-    tokens, _ = jitted(ours, inputs, num_beams=1, max_length=LENGTH)
-    greedy = jax.jit(greedy_decode, static_argnames="max_length")(ours, inputs, max_length=LENGTH)
+    inputs = prompts(inputs_of(0))
+    tokens, _ = jitted(ours, inputs, num_beams=1, max_length=LENGTH, framing=FRAMING)
+    greedy = jax.jit(greedy_decode, static_argnames=("framing", "max_length"))(
+        ours, inputs, max_length=LENGTH, framing=FRAMING
+    )
     np.testing.assert_array_equal(tokens[:, 0], greedy)
 
 
 def test_cross_attention_is_held_once_for_all_beams():
     ours, beams = pair(0)[1], jnp.zeros((6, 3), jnp.int32)
-    start = functools.partial(ours.start_decoding, jnp.asarray(inputs_of(0)), max_length=LENGTH)
+    start = functools.partial(ours.start_decoding, prompts(inputs_of(0)), max_length=LENGTH)
     cache = jax.eval_shape(lambda: ours.gather_beams(start(), beams))
     assert cache.self_kv.keys.shape == (2, 18, 2, LENGTH, 8)
     assert cache.cross_kv.keys.shape == (2, 6, 2, 9, 8)
@@ -188,10 +197,10 @@ class Chain:
     def _count(self):
         self.steps += 1
 
-    def decoding_start_tokens(self, inputs_BxS):
-        return jnp.zeros(len(inputs_BxS), jnp.int32)
+    def decoding_start_tokens(self, prompts, framing):
+        return jnp.full(len(prompts.lengths_B), framing.start_id, jnp.int32)
 
-    def start_decoding(self, inputs_BxS, *, max_length):
+    def start_decoding(self, prompts, *, max_length):
         return ()
 
     def decode_step(self, cache, tokens_R):
@@ -211,9 +220,10 @@ GARDEN_PATH = [
 ]
 
 
-def walk(inputs, **options):
+def walk(inputs, framing=FRAMING, **options):
     model = Chain(GARDEN_PATH)
-    tokens, scores = beam_search(model, jnp.asarray(inputs), **options)
+    asked = prompts(inputs, framing.pad_id)
+    tokens, scores = beam_search(model, asked, framing=framing, **options)
     jax.effects_barrier()
     return tokens.tolist(), np.exp(np.float64(scores)).round(3).tolist(), model.steps
 
@@ -223,7 +233,7 @@ def test_finds_what_greedy_decoding_misses():
     assert tokens == [[[3, 1, 0, 0, 0], [2, 1, 0, 0, 0]]]
     assert scores == [[0.388, 0.197]]
     assert steps == 2  # the best that goes on, 0.191, cannot better either
-    greedy = greedy_decode(Chain(GARDEN_PATH), jnp.asarray([[5, 1]]), max_length=5)
+    greedy = greedy_decode(Chain(GARDEN_PATH), prompts([[5, 1]]), max_length=5, framing=FRAMING)
     assert greedy.tolist() == [[2, 1, 0, 0, 0]]
 
 
@@ -239,7 +249,7 @@ def test_ends_at_max_length():
 
 
 def test_other_ids():
-    options = dict(num_beams=2, max_length=4, length_penalty=0.0, eos_id=3, pad_id=9)
+    options = dict(num_beams=2, max_length=4, length_penalty=0.0, framing=ending(3, pad_id=9))
     tokens, _, _ = walk([[5, 9], [9, 9]], **options)
     assert tokens == [[[3, 9, 9, 9], [2, 0, 3, 9]], [[9] * 4] * 2]
 

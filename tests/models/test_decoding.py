@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from framed import ENDLESS, FRAMING, ending, prompts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
 from flan_jax.models.decoding import Decoding, decode, greedy_decode, keep_likely
+from flan_jax.models.framing import Sequences
 from flan_jax.models.t5 import T5, T5Config
 
 CONFIG = T5Config(
@@ -33,7 +35,7 @@ def make_model(**changes):
     return T5(dataclasses.replace(CONFIG, **changes), nnx.Rngs(3))
 
 
-jitted_greedy = jax.jit(greedy_decode, static_argnames=("max_length", "eos_id", "pad_id"))
+jitted_greedy = jax.jit(greedy_decode, static_argnames=("framing", "max_length"))
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +48,18 @@ def inputs():
     tokens = np.random.default_rng(0).integers(2, 40, (4, 7))
     tokens[1, 4:] = 0
     tokens[2, 1:] = 0
-    return jnp.asarray(tokens, jnp.int32)
+    return prompts(tokens)
 
 
 def full_logits(model, inputs, tokens_BxL):
     """Logits of every position by running the whole decoder on the whole target."""
     shifted = jnp.pad(tokens_BxL, ((0, 0), (1, 0)))[:, :-1]
-    batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": shifted}
+    batch = {
+        "encoder_input_tokens": inputs.tokens_BxS,
+        "encoder_segment_ids": inputs.real_BxS.astype(jnp.int32),
+        "decoder_input_tokens": shifted,
+        "decoder_segment_ids": jnp.ones_like(shifted),
+    }
     return jax.jit(T5.__call__)(model, batch)
 
 
@@ -64,7 +71,7 @@ def test_cached_logits_equal_recomputed_ones(inputs, tied):
         model, inputs, max_length=LENGTH
     )
     step = jax.jit(T5.decode_step)
-    tokens, cached = model.decoding_start_tokens(inputs), []
+    tokens, cached = model.decoding_start_tokens(inputs, FRAMING), []
     for position in range(LENGTH):
         logits, cache = step(model, cache, tokens)
         assert logits.dtype == jnp.float32
@@ -77,7 +84,7 @@ def test_cached_logits_equal_recomputed_ones(inputs, tied):
 
 
 def test_greedy_tokens_equal_recomputed_ones(model, inputs):
-    tokens = jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1)
+    tokens = jitted_greedy(model, inputs, max_length=LENGTH, framing=ENDLESS)
     assert tokens.shape == (4, LENGTH)
     assert tokens.dtype == jnp.int32
     np.testing.assert_array_equal(tokens, full_logits(model, inputs, tokens).argmax(-1))
@@ -85,9 +92,9 @@ def test_greedy_tokens_equal_recomputed_ones(model, inputs):
 
 def test_rows_that_have_ended_stay_padding(model, inputs):
     """Whatever token row 0 produces third is declared EOS; other rows go on."""
-    free = np.asarray(jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1))
+    free = np.asarray(jitted_greedy(model, inputs, max_length=LENGTH, framing=ENDLESS))
     eos = int(free[0, 2])
-    tokens = np.asarray(jitted_greedy(model, inputs, max_length=LENGTH, eos_id=eos))
+    tokens = np.asarray(jitted_greedy(model, inputs, max_length=LENGTH, framing=ending(eos)))
     for before, after in zip(free, tokens, strict=True):
         hits = np.flatnonzero(before == eos)
         end = hits[0] + 1 if len(hits) else LENGTH
@@ -97,15 +104,17 @@ def test_rows_that_have_ended_stay_padding(model, inputs):
 
 
 def test_jitted_equals_plain(model, inputs):
-    expected = greedy_decode(model, inputs, max_length=LENGTH)
-    np.testing.assert_array_equal(jitted_greedy(model, inputs, max_length=LENGTH), expected)
+    expected = greedy_decode(model, inputs, max_length=LENGTH, framing=FRAMING)
+    np.testing.assert_array_equal(
+        jitted_greedy(model, inputs, max_length=LENGTH, framing=FRAMING), expected
+    )
 
 
 def test_bfloat16_decodes(inputs):
     model = make_model(dtype="bfloat16")
     cache = jax.eval_shape(lambda: model.start_decoding(inputs, max_length=4))
     assert cache.self_kv.keys.dtype == jnp.bfloat16
-    assert jitted_greedy(model, inputs, max_length=4).shape == (4, 4)
+    assert jitted_greedy(model, inputs, max_length=4, framing=FRAMING).shape == (4, 4)
 
 
 class Script:
@@ -118,10 +127,10 @@ class Script:
     def _count(self):
         self.steps += 1
 
-    def decoding_start_tokens(self, inputs_BxS):
-        return jnp.zeros(inputs_BxS.shape[0], jnp.int32)
+    def decoding_start_tokens(self, prompts, framing):
+        return jnp.full(len(prompts.lengths_B), framing.start_id, jnp.int32)
 
-    def start_decoding(self, inputs_BxS, *, max_length):
+    def start_decoding(self, prompts, *, max_length):
         return jnp.zeros((), jnp.int32)
 
     def decode_step(self, cache, tokens_B):
@@ -129,10 +138,10 @@ class Script:
         return jax.nn.one_hot(self.script_BxN[:, cache], 20), cache + 1
 
 
-def recite(script, inputs=None, **options):
+def recite(script, inputs=None, framing=FRAMING, **options):
     model = Script(script)
-    inputs = jnp.ones((len(script), 2), jnp.int32) if inputs is None else jnp.asarray(inputs)
-    tokens = greedy_decode(model, inputs, **options)
+    inputs = np.ones((len(script), 2), int) if inputs is None else inputs
+    tokens = greedy_decode(model, prompts(inputs, framing.pad_id), framing=framing, **options)
     jax.effects_barrier()
     return tokens.tolist(), model.steps
 
@@ -162,14 +171,14 @@ def test_filler_rows_do_not_keep_the_batch_going():
 
 
 def test_other_ids():
-    tokens, steps = recite([[5, 2, 7], [2, 1, 7]], max_length=3, eos_id=2, pad_id=9)
+    tokens, steps = recite([[5, 2, 7], [2, 1, 7]], max_length=3, framing=ending(2, pad_id=9))
     assert tokens == [[5, 2, 9], [2, 9, 9]]
     assert steps == 2
 
 
 @functools.partial(jax.jit, static_argnames="decoding")
 def sampled(model, inputs, draws, decoding):
-    return decode(model, inputs, decoding.chooser(draws), max_length=LENGTH, eos_id=-1)
+    return decode(model, inputs, decoding.chooser(draws), max_length=LENGTH, framing=ENDLESS)
 
 
 DRAWS = jnp.asarray([11, 22, 33, 44], jnp.uint32)
@@ -181,7 +190,9 @@ def test_samples_are_drawn_from_the_logits_of_each_step(model, inputs):
     logits = full_logits(model, inputs, tokens)
     again = jnp.stack([choose(logits[:, step], step) for step in range(LENGTH)], axis=1)
     np.testing.assert_array_equal(tokens, again)
-    assert not np.array_equal(tokens, jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1))
+    assert not np.array_equal(
+        tokens, jitted_greedy(model, inputs, max_length=LENGTH, framing=ENDLESS)
+    )
     other = sampled(model, inputs, DRAWS, Decoding("sample", seed=6))
     assert not np.array_equal(tokens, other)
 
@@ -191,7 +202,7 @@ def test_samples_are_drawn_from_the_logits_of_each_step(model, inputs):
 )
 def test_samples_of_one_token_are_greedy(model, inputs, changes):
     tokens = sampled(model, inputs, DRAWS, Decoding("sample", **changes))
-    expected = jitted_greedy(model, inputs, max_length=LENGTH, eos_id=-1)
+    expected = jitted_greedy(model, inputs, max_length=LENGTH, framing=ENDLESS)
     np.testing.assert_array_equal(tokens, expected)
 
 
@@ -199,7 +210,7 @@ def test_a_sample_does_not_depend_on_its_batch(model, inputs):
     decoding = Decoding("sample", temperature=1.3, top_p=0.9)
     tokens = np.asarray(sampled(model, inputs, DRAWS, decoding))
     order = np.array([2, 0, 3])
-    wider = jnp.pad(inputs, ((0, 0), (0, 5)))[order]
+    wider = Sequences(jnp.pad(inputs.tokens_BxS, ((0, 0), (0, 5)))[order], inputs.lengths_B[order])
     moved = sampled(model, wider, DRAWS[order], decoding)
     np.testing.assert_array_equal(moved, tokens[order])
     renamed = np.asarray(sampled(model, inputs, DRAWS.at[0].set(7), decoding))

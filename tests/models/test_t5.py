@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 
+import framed
 import gin
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,8 @@ def random_batch(seed=0, rows=3, source=9, target=6):
         targets[row, target - row :] = 0
     return {
         "encoder_input_tokens": jnp.asarray(inputs, jnp.int32),
+        "encoder_segment_ids": framed.segments(inputs),
+        "decoder_segment_ids": jnp.ones(targets.shape, jnp.int32),
         "decoder_input_tokens": jnp.asarray(np.roll(targets, 1, axis=1), jnp.int32).at[:, 0].set(0),
         "decoder_target_tokens": jnp.asarray(targets, jnp.int32),
         "decoder_loss_weights": jnp.asarray(targets > 0, jnp.float32),
@@ -130,7 +133,7 @@ def test_logits_are_finite_float32_and_depend_on_no_padding():
     assert logits.dtype == jnp.float32
     assert np.isfinite(logits).all()
     wider = dict(batch)
-    for key in ("encoder_input_tokens", "decoder_input_tokens"):
+    for key in (key for key in batch if key.endswith(("input_tokens", "segment_ids"))):
         wider[key] = jnp.pad(batch[key], ((0, 1), (0, 4)))
     wide_logits = forward(model, wider)
     assert np.isfinite(wide_logits).all()  # also the row without a single token
@@ -152,6 +155,8 @@ def test_packed_rows_give_the_logits_of_unpacked_rows(seed):
     for inputs, targets in examples:
         # The same shapes for every example, so that it compiles once.
         alone = {
+            "encoder_segment_ids": jnp.zeros((1, 8), jnp.int32).at[0, : len(inputs)].set(1),
+            "decoder_segment_ids": jnp.ones((1, 8), jnp.int32),
             "encoder_input_tokens": jnp.zeros((1, 8), jnp.int32).at[0, : len(inputs)].set(inputs),
             "decoder_input_tokens": jnp.zeros((1, 8), jnp.int32)
             .at[0, 1 : len(targets)]
@@ -163,14 +168,16 @@ def test_packed_rows_give_the_logits_of_unpacked_rows(seed):
 
 
 def test_half_packed_batch_is_an_error():
-    batch = random_batch() | {"encoder_segment_ids": jnp.ones((3, 9), jnp.int32)}
+    batch = random_batch()
+    del batch["decoder_segment_ids"]
     with pytest.raises(ValueError, match="encoder_segment_ids but not its counterpart"):
         jax.eval_shape(make_model(), batch)
 
 
 def test_encode_then_decode_is_call():
     model, batch = make_model(), random_batch()
-    encoded = jax.jit(T5.encode)(model, batch["encoder_input_tokens"])
+    inputs = batch["encoder_input_tokens"], batch["encoder_segment_ids"]
+    encoded = jax.jit(T5.encode)(model, *inputs)
     logits = jax.jit(T5.decode)(model, encoded, batch)
     np.testing.assert_allclose(logits, forward(model, batch), atol=1e-6)
 

@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.data.loader import Layout, encoder_decoder_rows
 from flan_jax.models.families import Model
+from flan_jax.models.framing import Framing
+from flan_jax.models.layouts import EncoderDecoder
 from flan_jax.models.t5 import T5Config
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import state as state_lib
@@ -50,7 +51,7 @@ def packed_batch(seed: int) -> dict[str, np.ndarray]:
         ]
         for _ in range(ROWS)
     ]
-    return encoder_decoder_rows(rows, INPUTS, TARGETS, Layout(0, 1), packed=True)
+    return EncoderDecoder(Framing(0, 1, start_id=0)).rows(rows, INPUTS, TARGETS, packed=True)
 
 
 def recipe_of(dropout: float, optimizer: str) -> state_lib.Recipe:

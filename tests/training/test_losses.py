@@ -113,24 +113,23 @@ def test_logits_of_all_positions_never_stand_together():
 def packed_batch() -> dict[str, jax.Array]:
     segments = jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]])
     counted = jnp.array([[1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1]])
-    return {"decoder_segment_ids": segments, "decoder_loss_weights": counted}
+    return counted, segments
 
 
 def test_normalizing_factors():
-    batch = packed_batch()
-    weights, divisor = Loss(normalizing_factor="NUM_REAL_TARGET_TOKENS").weights(batch)
-    np.testing.assert_array_equal(weights, batch["decoder_loss_weights"])
+    counted, segments = packed_batch()
+    weights, divisor = Loss(normalizing_factor="NUM_REAL_TARGET_TOKENS").weights(counted, segments)
+    np.testing.assert_array_equal(weights, counted)
     assert divisor == 10
-    assert Loss(normalizing_factor="NUM_TOTAL_TARGET_TOKENS").weights(batch)[1] == 12
-    assert Loss(normalizing_factor=7).weights(batch)[1] == 7
-    assert Loss(normalizing_factor=None).weights(batch)[1] == 1
-    weights, divisor = Loss(normalizing_factor="AVERAGE_PER_SEQUENCE").weights(batch)
+    assert Loss(normalizing_factor="NUM_TOTAL_TARGET_TOKENS").weights(counted, segments)[1] == 12
+    assert Loss(normalizing_factor=7).weights(counted, segments)[1] == 7
+    assert Loss(normalizing_factor=None).weights(counted, segments)[1] == 1
+    weights, divisor = Loss(normalizing_factor="AVERAGE_PER_SEQUENCE").weights(counted, segments)
     third, half, quarter = 1 / 3, 1 / 2, 1 / 4
     expected = [[third, third, third, half, half, 0], [1, 0, *[quarter] * 4]]
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
     assert divisor == 4
-    del batch["decoder_segment_ids"]
-    weights, divisor = Loss(normalizing_factor="AVERAGE_PER_SEQUENCE").weights(batch)
+    weights, divisor = Loss(normalizing_factor="AVERAGE_PER_SEQUENCE").weights(counted)
     np.testing.assert_allclose(weights.sum(axis=1), [1, 1], rtol=1e-6)
     assert divisor == 2
 

@@ -1,0 +1,127 @@
+"""How a prompt and its answer become the token sequences of a model.
+
+Which token fills a row, begins a prompt, begins a decoder and ends an answer is a matter of the
+family and of the vocabulary together, declared once, in a `Framing`. Data layout, ranking and
+decoding read it; none of them tells padding by a token's number.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class SpecialTokens(Protocol):
+    """What a framing is made of beside the family: a vocabulary's own tokens."""
+
+    @property
+    def pad_id(self) -> int:
+        """Fills rows."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """Begins a sequence, where the vocabulary has such a token."""
+
+    @property
+    def eos_id(self) -> int:
+        """Ends a sequence."""
+
+
+class Sequences(NamedTuple):
+    """Token sequences side by side, each at the left of its row; a tree of arrays.
+
+    Attributes:
+        tokens_BxS: int32 tokens; what stands beyond a sequence's length is padding.
+        lengths_B: int32 number of tokens of each; 0 is a row that only fills a batch.
+    """
+
+    tokens_BxS: Any
+    lengths_B: Any
+
+    @property
+    def real_BxS(self) -> Any:
+        """True at tokens, False at padding."""
+        return np.arange(self.tokens_BxS.shape[1]) < self.lengths_B[:, None]
+
+
+def pad(rows: Sequence[np.ndarray], count: int, length: int, pad_id: int) -> Sequences:
+    """Returns token sequences as rows of one length.
+
+    Args:
+        rows: sequences of at most `length` tokens.
+        count: rows to make; those beyond `rows` are empty.
+        length: of a row.
+        pad_id: what fills a row.
+    """
+    tokens: np.ndarray = np.full((count, length), pad_id, np.int32)
+    lengths: np.ndarray = np.zeros(count, np.int32)
+    for row, sequence in enumerate(rows):
+        tokens[row, : len(sequence)] = sequence
+        lengths[row] = len(sequence)
+    return Sequences(tokens, lengths)
+
+
+def trim(tokens: np.ndarray, length: int, eos_id: int) -> np.ndarray:
+    """Returns at most `length` tokens; one that ends in EOS still does when cut, as SeqIO's."""
+    if len(tokens) <= length:
+        return tokens
+    if tokens[-1] != eos_id:
+        return tokens[:length]
+    return np.append(tokens[: length - 1], np.int32(eos_id))
+
+
+def shift_right(targets: np.ndarray, start_id: int) -> np.ndarray:
+    """Returns decoder inputs for one example: the start token, then all targets but the last."""
+    return np.concatenate([[start_id], targets[:-1]]).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """The special tokens of a model's sequences.
+
+    Attributes:
+        pad_id: fills rows; any token, for padding is told by lengths and segments.
+        eos_id: ends an answer.
+        start_id: what a decoder reads first: T5's padding token; None in a decoder-only model
+            whose sequences begin with the prompt itself.
+        bos_id: what a prompt begins with; None: nothing.
+        prompt_eos: whether EOS ends a prompt too, as T5's, and FLAN's, which parts prompt and
+            answer by it (Wei et al. 2022, section 2.4).
+    """
+
+    pad_id: int
+    eos_id: int
+    start_id: int | None = None
+    bos_id: int | None = None
+    prompt_eos: bool = True
+
+    @property
+    def added(self) -> int:
+        """Tokens by which a prompt may become longer than what was prepared of it."""
+        return int(self.bos_id is not None)
+
+    def prompt(self, tokens: np.ndarray, length: int) -> np.ndarray:
+        """Returns a prepared prompt, which may end in EOS, as the model reads it.
+
+        Args:
+            tokens: int32 tokens of the prompt.
+            length: most tokens of the result; the prompt loses its end.
+        """
+        if not self.prompt_eos and len(tokens) and tokens[-1] == self.eos_id:
+            tokens = tokens[:-1]
+        if self.bos_id is None:
+            return trim(tokens, length, self.eos_id)
+        cut = trim(tokens, max(length - 1, 0), self.eos_id)
+        return np.concatenate([[self.bos_id], cut]).astype(np.int32)
+
+    def answer(self, tokens: np.ndarray, length: int) -> np.ndarray:
+        """Returns a prepared answer, which ends in EOS, cut to `length` tokens."""
+        return trim(tokens, length, self.eos_id)
+
+    def spoken(self, tokens: np.ndarray) -> list[int]:
+        """Returns what a model generated up to EOS, special tokens left out."""
+        ids = [int(token) for token in tokens]
+        if self.eos_id in ids:
+            ids = ids[: ids.index(self.eos_id)]
+        return [token for token in ids if token != self.pad_id]
