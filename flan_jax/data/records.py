@@ -367,6 +367,12 @@ class Unit:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def content(self) -> str:
+        """16 hex digits over what the records are, not over what shaped them."""
+        digest = hashlib.sha256(self.lengths.tobytes() + self._crc32.tobytes())
+        return digest.hexdigest()[:16]
+
     @functools.cached_property
     def _source(self) -> Any:
         from array_record.python import array_record_data_source

@@ -6,7 +6,7 @@ from flan_jax.data.records import UnitSpec
 from flan_jax.quiet import import_tensorflow
 
 
-def prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str]) -> int:
+def prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str], fresh: bool = False) -> int:
     """Prepares a unit in a fresh process, where tasks have to be registered first.
 
     Settings arrive as environment variables. A child that sees other tasks or another
@@ -22,11 +22,11 @@ def prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str]) -> int:
     from flan_jax.config import import_modules
     from flan_jax.data.prepare import prepare_unit
     from flan_jax.errors import DataError
-    from flan_jax.instructions.registration import get_recipe
+    from flan_jax.instructions.recipes import get_recipe
     from flan_jax.instructions.vocabulary import VOCABULARY
 
     import_modules(modules)
     here = (get_recipe(spec.task).fingerprint(), VOCABULARY.fingerprint)
     if here != (spec.recipe, spec.vocabulary):
         raise DataError(f"task {spec.task!r} is not the same in a worker process")
-    return prepare_unit(spec, root)
+    return prepare_unit(spec, root, fresh)

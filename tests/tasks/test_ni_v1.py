@@ -11,7 +11,7 @@ import seqio
 from absl import logging
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, registration, rendering
+from flan_jax.instructions import cards, recipes, registration, rendering
 from flan_jax.instructions.mixtures import task_rates
 
 MODULE = "tasks.natural_instructions.ni_v1"
@@ -332,7 +332,7 @@ def test_recipe_follows_file_and_settings(ni_v1, folder, monkeypatch):
     def fingerprint():
         ni_v1.unregister()
         ni_v1.register(str(folder))
-        return registration.get_recipe(f"ni_v1_{name}").fingerprint()
+        return recipes.get_recipe(f"ni_v1_{name}").fingerprint()
 
     seen = [fingerprint()]
     assert fingerprint() == seen[0]

@@ -14,7 +14,7 @@ from absl import logging
 
 from flan_jax.cli import run
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, encodings, registration, rendering
+from flan_jax.instructions import cards, encodings, recipes, registration, rendering
 from flan_jax.instructions.mixtures import member_tasks, task_rates
 from tasks.natural_instructions import index
 
@@ -334,7 +334,7 @@ def test_recipe_follows_file_and_settings(super_ni, folder, monkeypatch):
     def fingerprint():
         super_ni.unregister()
         super_ni.register(str(folder))
-        return registration.get_recipe("super_ni_task001_label").fingerprint()
+        return recipes.get_recipe("super_ni_task001_label").fingerprint()
 
     seen = [fingerprint()]
     assert fingerprint() == seen[0]
