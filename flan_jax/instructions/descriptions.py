@@ -10,6 +10,7 @@ where a function reads files, its description says so instead of guessing.
 """
 
 import contextlib
+import copyreg
 import dataclasses
 import dis
 import functools
@@ -58,7 +59,7 @@ _READERS = frozenset([
 _OF_EVERY_CLASS = frozenset([
     "__module__", "__dict__", "__weakref__", "__doc__", "__annotations__", "__abstractmethods__",
     "_abc_impl", "__parameters__", "__orig_bases__", "__dataclass_params__", "__match_args__",
-    "__static_attributes__", "__firstlineno__", "__qualname__", "__slots__",
+    "__static_attributes__", "__firstlineno__", "__qualname__", "__slots__", "__slotnames__",
 ])  # fmt: skip
 # Values that change nothing in what is computed.
 _SILENT = (
@@ -139,8 +140,8 @@ class Walker:
             self.say(kind.__name__, hex(value) if kind is int else repr(value))
         elif kind is tuple:  # equal ones may or may not be one, so they have no number
             self._items("tuple", value, where)
-        elif kind in (set, frozenset):
-            self._set(kind.__name__, value, where)
+        elif isinstance(value, set | frozenset):
+            self._set(value, where)
         elif isinstance(value, types.ModuleType):
             self.say("module", value.__name__)
         elif isinstance(value, types.CodeType):
@@ -208,7 +209,7 @@ class Walker:
             self.say(name)
             self._add(part, f"{where}.{name}" if name else where)
 
-    def _set(self, kind: str, items: Any, where: str) -> None:
+    def _set(self, items: Any, where: str) -> None:
         """Each item by itself: their order differs from process to process."""
         digests = []
         for item in items:
@@ -217,7 +218,8 @@ class Walker:
             walker._add(item, f"an item of {where}")
             digests.append(walker.description().digest)
             self._unknown |= walker._unknown
-        self.say(kind, *sorted(digests))
+        self.say("set", *sorted(digests))
+        self._add(type(items), where)
 
     # Functions
 
@@ -330,7 +332,8 @@ class Walker:
 
     def _reduced(self, value: Any, where: str) -> None:
         try:
-            reduced = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))
+            reduced = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception:  # whatever a library says of what it cannot pickle
             self.cannot_know(f"{where} is a {_name(type(value))}")
             return
