@@ -17,7 +17,9 @@ import secrets
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from etils import epath
 
@@ -27,6 +29,10 @@ from flan_jax.errors import CheckpointError, DataError, FlanJaxError, OutputErro
 MOST_BYTES = 1 << 28
 LOCK = ".lock"
 WRITING = ".writing-"
+# What a scratch folder begins with before it is held, and how old one gets that nobody will hold.
+_NEW, _NEW_SECONDS = ".new", 3600
+# A file system that knows no locks, such as some that are mounted over a network.
+_LOCKLESS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 # What a full disk or a forbidden path is called inside messages of libraries.
 _CAUSES = {
     errno.ENOSPC: ("No space left on device", "ENOSPC", "RESOURCE_EXHAUSTED"),
@@ -126,6 +132,30 @@ def read_text(
         return read_bytes(path, most, error).decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
         raise error(f"{path}: not UTF-8 text (at byte {wrong.start})") from None
+
+
+class Stamp(NamedTuple):
+    """What changes when a file does; 0 where storage does not say."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+def stamp(path: epath.PathLike) -> Stamp:
+    """Returns the stamp of a file, of what it leads to where it is a link.
+
+    The times of a file can be set to what they were, but not the time at which that was done.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    if is_remote(path):
+        remote = epath.Path(path).stat()
+        return Stamp(remote.length, int(remote.mtime * 10**9), 0, 0)
+    local = os.stat(path)
+    return Stamp(local.st_size, local.st_mtime_ns, local.st_ctime_ns, local.st_ino)
 
 
 def file_digest(path: epath.PathLike) -> str:
@@ -313,18 +343,36 @@ def scratch_folder(parent: epath.PathLike, prefix: str = WRITING) -> Iterator[ep
     folder = make_folder(parent) / f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
     with writing(folder):
         # Locked before it has the name that `sweep` looks for.
-        first = folder.parent / f".new{folder.name}"
+        first = folder.parent / f"{_NEW}{folder.name}"
         first.mkdir()
-        handle = os.open(first, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with writing(folder):
-            first.rename(folder)
-        yield folder
+        with holding(first):
+            with writing(folder):
+                first.rename(folder)
+            yield folder
     finally:
-        os.close(handle)
         shutil.rmtree(first, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def holding(folder: epath.PathLike) -> Iterator[None]:
+    """Holds a folder itself, for as long as it takes to rename something into it.
+
+    Unlike `lock_folder` it waits for whoever holds it, and leaves no file. Where the file system
+    knows no locks it holds nothing.
+    """
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _LOCKLESS:
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(parent: epath.PathLike, prefix: str = WRITING) -> None:
@@ -333,9 +381,13 @@ def sweep(parent: epath.PathLike, prefix: str = WRITING) -> None:
     if is_remote(folder) or not folder.is_dir():
         return
     for path in folder.iterdir():
-        if not path.name.startswith(prefix) or os.path.islink(path) or not path.is_dir():
+        new = path.name.startswith(_NEW + prefix)
+        if not new and not path.name.startswith(prefix):
             continue
         with contextlib.suppress(OSError):
+            made = os.lstat(path)
+            if not stat.S_ISDIR(made.st_mode) or new and time.time() - made.st_mtime < _NEW_SECONDS:
+                continue
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ pairs, which some programs end a line at or cannot encode, are escapes. So a lin
 everybody, and what was written is read back as it was.
 """
 
+import collections
 import json
 import math
 import re
@@ -23,23 +24,50 @@ _BLANK = re.compile(r"\s*")
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
 
-def loads(text: str, where: object, error: type[FlanJaxError] = DataError) -> Any:
+def loads(
+    text: str | bytes,
+    where: object,
+    error: type[FlanJaxError] = DataError,
+    *,
+    strict: bool = False,
+) -> Any:
     """Returns the value of a JSON text.
 
     Args:
-        text: of one value.
+        text: of one value; bytes are UTF-8, with or without a byte order mark.
         where: file, and line where it is one of many, for the message.
         error: what to raise.
+        strict: refuse what Python reads although it says nothing certain: a key that is there
+            twice, NaN and Infinity.
 
     Raises:
         FlanJaxError: of the kind `error`; it is no JSON.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        if strict:
+            return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         return json.loads(text)
     except RecursionError:
         raise error(f"{where}: nested too deeply") from None
+    except UnicodeDecodeError as wrong:
+        raise error(f"{where}: not UTF-8 text (at byte {wrong.start})") from None
     except ValueError as wrong:  # also an integer of 4,300 digits
         raise error(f"{where}: not JSON: {wrong}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A key that is there twice would silently lose its first value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {quoted(twice)} is there twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
@@ -204,8 +232,9 @@ def kind(value: Any) -> str:
     """Returns what a JSON value is, in words."""
     if value is None:
         return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
-    return kinds.get(type(value), "a list" if isinstance(value, list) else "an object")
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string",
+             list: "a list", dict: "an object"}  # fmt: skip
+    return kinds.get(type(value), f"a Python {type(value).__name__}")
 
 
 def encodable(value: str) -> bool:

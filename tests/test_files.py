@@ -1,10 +1,12 @@
 """Files of others, and files that are written: what may go wrong is one error that says it."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -130,8 +132,37 @@ def test_only_what_no_process_holds_is_swept(tmp_path):
     assert len(names) == 2 and names[0].startswith(f".writing-{child.pid}-")
     child.kill()
     child.join()
+    # One that was killed before it held its folder, and one that is about to hold it.
+    for name, age in ((".new.writing-old", 10_000), (".new.writing-young", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    (tmp_path / ".writing-link").symlink_to(tmp_path / "kept")
     files.sweep(tmp_path)
-    assert os.listdir(tmp_path) == ["kept"]
+    assert sorted(os.listdir(tmp_path)) == [".new.writing-young", ".writing-link", "kept"]
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    with files.scratch_folder(tmp_path) as folder, files.holding(tmp_path):
+        files.sweep(tmp_path)
+        assert folder.is_dir()
+    assert os.listdir(tmp_path) == []
+
+
+def _no_locks(handle, operation):
+    raise OSError(errno.EBADF, "Bad file descriptor")
+
+
+def test_a_file_that_changed_has_another_stamp_although_its_time_was_put_back(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    before = files.stamp(path)
+    assert before == files.stamp(path) and before.size == 3
+    time.sleep(0.02)
+    path.write_text("two")
+    os.utime(path, ns=(before.mtime_ns, before.mtime_ns))
+    after = files.stamp(path)
+    assert after != before and after[:2] == before[:2]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(
@@ -154,6 +185,21 @@ def test_json_holds_no_number_that_json_forbids(tmp_path):
         with pytest.raises(DataError, match="^file: ") as caught:
             json_files.loads(text, "file")
         assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (b"\xff", "not UTF-8 text .at byte 0"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice in one object"),
+        (b"[NaN]", "NaN is not a JSON value"),
+        ("[-Infinity]", "-Infinity is not a JSON value"),
+    ],
+)
+def test_strict_json_is_certain_of_what_it_says(text, why):
+    with pytest.raises(DataError, match=f"^file: .*{why}"):
+        json_files.loads(text, "file", strict=True)
+    assert json_files.loads(b'\xef\xbb\xbf{"a": {"a": 1}}', "file", strict=True) == {"a": {"a": 1}}
 
 
 @given(st.text(st.characters(exclude_categories=())))

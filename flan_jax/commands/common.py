@@ -35,6 +35,12 @@ def add_gin_arguments(parser: argparse.ArgumentParser, required: bool = False) -
     parser.epilog = "Any macro of the gin files can be set with --gin.NAME=value."
 
 
+def add_fresh_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Adds --fresh, for what no fingerprint can know to have changed."""
+    text = "prepare again what is prepared: for changes that cannot be seen, and damaged records"
+    parser.add_argument("--fresh", action="store_true", help=text + more)
+
+
 def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what several processes need to find each other; TPU pods need none of it."""
     group = parser.add_argument_group("several processes")

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
     parser.add_argument("--out", required=True, help="folder for the results")
     parser.add_argument("--module", action="append", default=[], help="task module to import")
+    common.add_fresh_argument(parser)
     common.add_gin_arguments(parser)
 
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.evaluation import report
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
 
-    summary = evaluate(EvalConfig(), str(found.path), args.out)  # type: ignore[call-arg]
+    summary = evaluate(EvalConfig(), str(found.path), args.out, fresh=args.fresh)  # type: ignore[call-arg]
     report.print_tables(summary)
     terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0

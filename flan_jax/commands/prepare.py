@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="split (default: train)")
     parser.add_argument("--renderings", type=int, help="renderings of each task (RENDERINGS)")
     parser.add_argument("--workers", type=int, help="processes; chosen by size where not given")
+    common.add_fresh_argument(parser)
     parser.add_argument(
         "--layout",
         default="encoder_decoder",
@@ -70,9 +71,15 @@ def run(args: argparse.Namespace) -> int:
     renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
         specs = lib.unit_specs(name, args.split, renderings)
-        lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam)
+        lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam, args.fresh)
     prepared = lib.prepare(
-        name, args.split, renderings, modules=modules, workers=args.workers, report=terminal.say
+        name,
+        args.split,
+        renderings,
+        modules=modules,
+        workers=args.workers,
+        fresh=args.fresh and args.beam is None,
+        report=terminal.say,
     )
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
     terminal.say(

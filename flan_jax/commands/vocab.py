@@ -37,13 +37,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: the file name, a number or a module is wrong.
         DataError: the mixture is unknown, or its texts do not fit the size.
+        OutputError: the model cannot be written.
     """
     _check(args)
     import importlib
 
+    from flan_jax import files
     from flan_jax.errors import ConfigError
     from flan_jax.instructions import train_vocabulary, vocabulary
 
+    files.check_out(args.out)
     for module in args.module:
         try:
             importlib.import_module(module)

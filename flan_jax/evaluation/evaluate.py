@@ -113,6 +113,7 @@ def evaluate(
     checkpoint: str | None,
     out: str,
     say: Callable[[str], None] = terminal.say_aside,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Scores a checkpoint (or, where None, the untrained model) and writes the results.
 
@@ -123,6 +124,7 @@ def evaluate(
         checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint.
         out: folder for metrics.json and predictions.jsonl.
         say: called with what happens, a line at a time.
+        fresh: prepare the examples again, also where they are prepared.
 
     Returns:
         The content of metrics.json.
@@ -141,13 +143,14 @@ def evaluate(
         Renderings(1, config.render_seed),
         config.prepared_dir,
         modules=modules,
+        fresh=fresh,
         report=say,
     )
     folder = epath.Path(out)
     facts = [
         str(found.path) if found else "untrained",
         found.run if found else config.seed,
-        [[unit.spec.fingerprint for unit in units] for units in mixture.units],
+        mixture.fingerprints,
         dict(config.feature_lengths),
         config.decoding.describe(),
         config.examples,

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax.errors import DataError, did_you_mean, printable
+from flan_jax.files import read_bytes
 from flan_jax.instructions import encodings
 from flan_jax.instructions.schema import SchemaTask, parse_task
 from flan_jax.instructions.task_checks import CHECKS, MOST_QUOTED, Finding, Prompts, check_task
@@ -103,7 +104,7 @@ def check_folder(
     order = list(CHECKS)
     findings.sort(key=lambda f: (order.index(f.check), f.track, f.task))
     return Report(
-        folder=_printable(folder),
+        folder=printable(folder),
         tasks=checker.tasks,
         instances=checker.instances,
         findings=tuple(findings),
@@ -135,7 +136,7 @@ class _Splits:
             file = track / f"{part}_tasks.txt"
             if not file.exists():
                 continue
-            text = file.read_bytes().decode("utf-8-sig", errors="replace")
+            text = read_bytes(file).decode("utf-8-sig", errors="replace")
             names = [line.strip() for line in text.splitlines() if line.strip()]
             for name in names:
                 if name in part_of:
@@ -239,13 +240,11 @@ class _Checker:
     def _read(self, visit: Visit) -> SchemaTask | None:
         """Returns a task, None where its file is not one, which is a finding, but only once."""
         try:
-            content = self.files[visit.name].read_bytes()
+            content = read_bytes(self.files[visit.name])
             return parse_task(content, file=f"{visit.name}.json")
-        except (OSError, DataError) as error:
+        except DataError as error:
             if visit.check or visit.keep:
-                self.findings.append(
-                    Finding("unreadable", visit.name, 1, 1, _printable(str(error)))
-                )
+                self.findings.append(Finding("unreadable", visit.name, 1, 1, str(error)))
         return None
 
     def _keep(self, task: SchemaTask, tracks: Iterable[str]) -> None:
@@ -292,18 +291,13 @@ def _task_files(root: epath.Path) -> dict[str, epath.Path]:
     if not folder.is_dir():
         raise DataError(f"{root} is not a folder")
     files = {
-        _printable(path.name.removesuffix(".json")): path
+        printable(path.name.removesuffix(".json")): path
         for path in sorted(folder.glob("*.json"))
         if not path.name.startswith(".")
     }
     if not files:
         raise DataError(f"{folder} holds no task files (*.json)")
     return files
-
-
-def _printable(name: str) -> str:
-    """Returns a file's name; bytes of it that are not UTF-8 could not be printed."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _known_names(names: Collection[str], files: Mapping[str, Any]) -> list[str]:

@@ -43,7 +43,9 @@ class Result:
     stopped: str = ""
 
 
-def train(config: TrainConfig, parts_text: str = "", macros_text: str = "") -> Result:
+def train(
+    config: TrainConfig, parts_text: str = "", macros_text: str = "", fresh: bool = False
+) -> Result:
     """Trains until `train_steps`, from wherever an earlier run in `model_dir` got to.
 
     Args:
@@ -51,16 +53,18 @@ def train(config: TrainConfig, parts_text: str = "", macros_text: str = "") -> R
         parts_text: the whole configuration as gin text, kept beside the checkpoints.
         macros_text: values of all macros as gin text, kept in each checkpoint, so that it can
             be evaluated without the files it came from.
+        fresh: prepare the data again, also where it is prepared; not for a run that is resumed,
+            which goes on with what it began with.
 
     Raises:
         FlanJaxError: bad input, an incompatible or damaged checkpoint, a loss that is not finite.
     """
     main = jax.process_index() == 0
     with lock_folder(config.model_dir) if main else contextlib.nullcontext():
-        return _train(config, parts_text, macros_text)
+        return _train(config, parts_text, macros_text, fresh)
 
 
-def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
+def _train(config: TrainConfig, parts_text: str, macros_text: str, fresh: bool) -> Result:
     # 1. Devices. Refuse what cannot run before any work is done.
     mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
     mesh_lib.check_batch_size(config.batch_size, mesh, config.microbatches)
@@ -82,14 +86,16 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     say(f"{count}; {layout}; {memory}")
 
     # 3. Data: what is not prepared is prepared now; the plan says which example goes where.
-    mixture = inputs.prepare_once(config, config.mixture, config.split, config.renderings, say)
+    found = checkpoints.find(config.model_dir, say)
+    fresh = fresh and found is None
+    of_training = (config.mixture, config.split, config.renderings)
+    mixture = inputs.prepare_once(config, *of_training, say, fresh)
     plan = inputs.make_plan(config, mixture)
     say(f"{config.mixture}: {len(plan.tables)} tasks; an epoch is {plan.stats()}")
 
     # 4. Where to start, in this order: the newest sound checkpoint of model_dir, the weights of
     #    initial_checkpoint_path, fresh weights. Nothing is read of a checkpoint of another run.
     facts = inputs.run_identity(config, model, plan, mixture)
-    found = checkpoints.find(config.model_dir, say)
     start, data_digest, kept_seconds = 0, digest.DATA_START, 0.0
     watched = found.run.get("stop_rule") if found else None
     watch = config.stop.start(watched) if config.stop else None
@@ -124,7 +130,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
 
     # 5. Hooks, the compiled step, telemetry, checkpoints, batches.
     eval_step = state_lib.compile_eval_step(recipe, shardings, mesh)
-    validations = inputs.make_validations(config, mesh, eval_step, say)
+    validations = inputs.make_validations(config, mesh, eval_step, say, fresh)
     hooks = [*(Hook(one, config.validation.period) for one in validations), *config.hooks]
     source_of = inputs.batch_source(config, plan, mixture, mesh, config.train_steps)
     batches = loader.prefetch(source_of, start)

@@ -30,8 +30,8 @@ import seqio
 from absl import logging
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError
+from flan_jax import files, settings
+from flan_jax.errors import ConfigError, DataError, quoted
 from flan_jax.evaluation import references
 from flan_jax.instructions import cards, encodings_v1, mixtures, registration, schema, schema_v1
 from flan_jax.instructions.rendering import Draws
@@ -95,9 +95,10 @@ class Rendering:
         encoding = encodings_v1.get_encoding(name)
         budget = settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET)
         digits = str(budget).strip()
-        if not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
+        if not 0 < len(digits) < 10 or not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
             raise ConfigError(
-                f"NI_V1_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not {budget!r}"
+                f"NI_V1_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not "
+                f"{quoted(budget)}"
             )
         return cls(encoding, name, int(digits))
 
@@ -163,7 +164,7 @@ def register(folder: str) -> Registered:
         ConfigError: see `Rendering.from_settings`.
     """
     global _registered
-    folder = folder if "://" in folder else os.path.realpath(folder)
+    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
     rendering = Rendering.from_settings()
     if _registered is not None and _live(_registered):
         return _same(_registered, folder, rendering)
@@ -237,12 +238,12 @@ def read_folder(folder: str, rendering: Rendering) -> list[Entry]:
             lists the first of those.
     """
     where = [epath.Path(folder) / part for part in _FOLDERS]
-    files = next((found for found in map(_files, where) if found), None)
-    if files is None:
+    paths = next((found for found in map(_files, where) if found), None)
+    if paths is None:
         raise DataError(f"{folder} holds no subtask*.json, nor does a dataset_jsons in it")
     entries: dict[int, Entry] = {}
     errors = []
-    for path in files:
+    for path in paths:
         try:
             entry = _read_entry(path, rendering)
             twin = entries.setdefault(entry.number, entry)
@@ -251,7 +252,7 @@ def read_folder(folder: str, rendering: Rendering) -> list[Entry]:
         except DataError as error:
             errors.append(str(error))
     if errors:
-        raise DataError(index._summary(errors, len(files)))
+        raise DataError(index.summary(errors, len(paths)))
     return [entries[number] for number in sorted(entries)]
 
 
@@ -282,10 +283,7 @@ def _read_entry(path: epath.Path, rendering: Rendering) -> Entry:
 
 def _read(path: epath.Path) -> tuple[schema_v1.Subtask, str]:
     """Returns a file's subtask and the hash of its bytes."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path.name}: cannot be read: {error}") from None
+    content = files.read_bytes(path)
     return schema_v1.parse_subtask(content, file=path.name), hashlib.sha256(content).hexdigest()
 
 

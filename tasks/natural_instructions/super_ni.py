@@ -30,8 +30,8 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax import files, settings
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
 from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.schema import Instance, SchemaTask
@@ -89,9 +89,10 @@ class Rendering:
             raise ConfigError(f"SUPER_NI_OVERFLOW is {' or '.join(ways)}, not {overflow!r}{hint}")
         budget = settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET)
         digits = str(budget).strip()
-        if not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
+        if not 0 < len(digits) < 10 or not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
             raise ConfigError(
-                f"SUPER_NI_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not {budget!r}"
+                f"SUPER_NI_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not "
+                f"{quoted(budget)}"
             )
         return cls(encoding, int(digits), overflow)
 
@@ -140,7 +141,7 @@ def register(folder: str) -> Registered:
         ConfigError: see `Rendering.from_settings`.
     """
     global _registered
-    folder = folder if "://" in folder else os.path.realpath(folder)
+    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
     rendering, choices = Rendering.from_settings(), Choices.from_settings()
     if _registered is not None and _live(_registered):
         return _same(_registered, folder, rendering, choices)
@@ -388,6 +389,7 @@ def _load(path: str, sha256: str) -> SchemaTask:
 def _parse(path: str, sha256: str) -> SchemaTask:
     task, found = index.read_task(path)
     if found != sha256:
+        index.forget(path)
         raise DataError(f"{path} has changed since it was registered: start the process anew")
     return task
 

@@ -39,7 +39,7 @@ from absl import logging
 from etils import epath
 
 from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
 from flan_jax.instructions.schema import Instance
 from tasks.natural_instructions import index
 
@@ -112,11 +112,11 @@ def _numbers(name: str, least: int = 1) -> tuple[int, ...]:
         ConfigError: it gives something else.
     """
     words = _words(settings.setting(name, ""))
-    wrong = [word for word in words if not (word.isascii() and word.isdecimal())]
+    wrong = [word for word in words if not re.fullmatch("[0-9]{1,18}", word)]
     if wrong or any(int(word) < least for word in words):
         raise ConfigError(
             f"{name} is a whole number, at least {least}, or several with commas between them, "
-            f"not {(wrong or words)[0]!r}"
+            f"not {quoted((wrong or words)[0])}"
         )
     return tuple(sorted({int(word) for word in words}))
 

@@ -18,7 +18,7 @@ from flan_jax import cli, config
 from flan_jax.data.prepare import Renderings, prepare, prepare_on_beam, unit_specs
 from flan_jax.data.records import INDEX, RECORDS, TABLE
 from flan_jax.errors import DataError, FlanJaxError
-from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions import cards, mixtures, recipes, registration
 from flan_jax.instructions.templates import Template
 from flan_jax.instructions.vocabulary import VOCABULARY, load_vocabulary
 
@@ -41,7 +41,7 @@ def registries(monkeypatch):
 
 def unregister(name):
     seqio.TaskRegistry.remove(name)
-    registration._RECIPES.pop(name, None)
+    recipes._RECIPES.pop(name, None)
     if cards.find_card(name) is not None:
         cards.remove_card(name)
 

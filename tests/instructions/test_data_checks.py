@@ -332,10 +332,13 @@ def test_no_file_is_too_broken_to_report(tmp_path_factory, content):
 def test_what_is_no_file_and_names_that_are_no_text(folder, capsys):
     (folder / "tasks" / "task5_folder.json").mkdir()
     (folder / "tasks" / os.fsdecode(b"task6_\xff.json")).write_text("{}")
+    os.mkfifo(folder / "tasks" / "task7_fifo.json")
+    (folder / "tasks" / "task8_link.json").symlink_to("nowhere")
     assert run_check(str(folder), as_json=True) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
     unreadable = [f["task"] for f in findings if f["check"] == "unreadable"]
-    assert unreadable == ["task4_broken", "task5_folder", "task6_\\udcff"]
+    names = ["task4_broken", "task5_folder", "task6_\\udcff", "task7_fifo", "task8_link"]
+    assert unreadable == names
     assert run_check(str(folder)) == 1
     capsys.readouterr().out.encode()
 

@@ -22,6 +22,7 @@ from flan_jax.instructions import (
     datasets,
     fewshot,
     mixtures,
+    recipes,
     registration,
     tfds_source,
 )
@@ -343,10 +344,10 @@ def test_mock_data_of_tfds_is_read(tmp_path, monkeypatch):
 )
 def test_forms_of_options(macros, shown, target, rows_of, monkeypatch):
     rows_of("rte")
-    plain = registration.get_recipe("flan_rte_t0").fingerprint()
+    plain = recipes.get_recipe("flan_rte_t0").fingerprint()
     for name, value in macros.items():
         monkeypatch.setenv(name, value)
-    assert (registration.get_recipe("flan_rte_t0").fingerprint() == plain) == (not macros)
+    assert (recipes.get_recipe("flan_rte_t0").fingerprint() == plain) == (not macros)
     example = examples("flan_rte_t0", "test")[0]
     prompt = example["inputs_pretokenized"].decode()
     assert (shown in prompt) if shown else ("OPTIONS" not in prompt and prompt == prompt.strip())

@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, registration
+from flan_jax.instructions import cards
 from flan_jax.instructions.mixtures import member_tasks, resolve, task_rates
+from flan_jax.instructions.recipes import get_recipe
 from flan_jax.instructions.schema import Instance
 from tasks.natural_instructions import super_ni_mixtures as sn
 
@@ -173,7 +174,7 @@ def test_another_seed_is_another_order_and_another_fingerprint(super_ni, folder,
         tasks = files(f"{TRAIN}_8tasks")
         instances = list(rows("super_ni_task001_a_32inst"))
         recipes = [
-            registration.get_recipe(f"super_ni_task001_a{part}").fingerprint()
+            get_recipe(f"super_ni_task001_a{part}").fingerprint()
             for part in ("", "_32inst", "_64inst")
         ]
         super_ni.unregister()

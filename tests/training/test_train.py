@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -63,6 +64,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(trained, tmp_path, prepare
     assert two != digest_of(capsys, trained)
     assert digest_of(capsys, tmp_path / "two") == digest_of(capsys, trained)
     assert "max relative difference 0" in digest_of(capsys, trained, tmp_path / "two")
+
+
+def test_fresh_prepares_again_but_not_for_a_run_that_is_resumed(tmp_path, capsys):
+    def start(*options, steps=2):
+        gin = (f"MODEL_DIR={tmp_path / 'fresh'}", f"TRAIN_STEPS={steps}", "CHECKPOINT_PERIOD=2",
+               f"PREPARED_DIR={tmp_path / 'records'}")  # fmt: skip
+        overrides = [f"--gin.{text}" for text in gin]
+        run(["train", "--gin_file=gin_configs/test/toy.gin", *overrides, *options])
+        return "\nprepared " in capsys.readouterr().out
+
+    assert start()
+    shutil.rmtree(tmp_path / "fresh")
+    assert not start()
+    shutil.rmtree(tmp_path / "fresh")
+    assert start("--fresh")
+    assert not start("--fresh", steps=4)
 
 
 def test_data_digest_is_of_the_ids_trained_on(trained, tmp_path, prepared_dir, capsys):
