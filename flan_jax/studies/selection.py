@@ -18,6 +18,7 @@ from etils import epath
 import flan_jax
 from flan_jax import terminal
 from flan_jax.errors import ConfigError, DataError
+from flan_jax.evaluation import report
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
 from flan_jax.selector import baselines, manifest, sources
@@ -108,7 +109,9 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
                 return None
         for target in [one.target] if one.target else study.targets:
             folder = os.path.join(out, one.folder, "evaluation", target)
-            found = runs.ask(target, checkpoint, folder)["overall"]
+            runs.ask(target, checkpoint, folder)
+            # What all targets have in common, whatever their tasks report.
+            found = report.text_scores(report.read_predictions(folder))
             scores.append(Score(one, target, {name: found[name] for name in METRICS}))
     seconds = time.perf_counter() - started
     metrics = summarize(scores, study, values, seconds)

@@ -180,12 +180,50 @@ def test_missing_duplicate_and_unknown_ids_are_counted(folder, tmp_path, score):
         assert words in said
 
 
-def test_an_empty_answer_matches_a_reference_without_words(tmp_path, score):
-    refs = write_lines(tmp_path / "r.jsonl", [{"id": "a", "references": ["..."]},
-                                              {"id": "b", "references": ["x"]}])  # fmt: skip
-    preds = write_lines(tmp_path / "p.jsonl", [{"id": "b", "prediction": "x"}])
-    found, _ = score(preds, refs)
-    assert found["overall"] == {"rougeL": 50.0, "exact_match": 100.0, "n": 2}
+def test_references_of_signs_are_compared_as_they_stand_and_counted(tmp_path, score):
+    refs = write_lines(tmp_path / "r.jsonl", [{"id": "a", "references": ["...", "再见"]},
+                                              {"id": "b", "references": ["x"]},
+                                              {"id": "c", "references": ["] ]"]}])  # fmt: skip
+    preds = write_lines(tmp_path / "p.jsonl", [{"id": "b", "prediction": "x"},
+                                               {"id": "c", "prediction": "] ]"}])  # fmt: skip
+    found, said = score(preds, refs)
+    assert found["overall"]["rougeL"] == found["overall"]["exact_match"] == pytest.approx(200 / 3)
+    assert found["normalise_to_nothing"] == {"rougeL": 3, "exact_match": 2}
+    assert "as they stand: 3 for ROUGE-L, 2 for exact match ('...', '再见', '] ]')" in said
+
+
+def test_no_answer_is_right_where_the_answers_are_brackets(shared_data, tmp_path, score):
+    case = shared_data / "cases" / "exact_match_punctuation"
+    found, said = score(case / "preds.jsonl", case / "refs.jsonl")
+    assert found["overall"] == {"rougeL": 0.0, "exact_match": 0.0, "n": 5}
+    assert found["reported"]["Word Analogy"]["value"] == 0.0 and "5 for exact match" in said
+    rows = json.loads((shared_data / "bbh" / "dyck_languages.json").read_text())["examples"]
+    refs = [{"id": str(i), "references": [row["target"]]} for i, row in enumerate(rows)]
+    refs = write_lines(tmp_path / "r.jsonl", refs)
+    for answer, expected in ((lambda t: "", 0), (lambda t: t, 100), (lambda t: t + " ]", 0)):
+        preds = [{"id": str(i), "prediction": answer(row["target"])} for i, row in enumerate(rows)]
+        found, _ = score(write_lines(tmp_path / "p.jsonl", preds), refs, "--bootstrap=0")
+        assert found["overall"] == {"rougeL": expected, "exact_match": expected, "n": 250}
+        assert found["normalise_to_nothing"]["exact_match"] == 250
+
+
+def test_a_minus_counts_but_in_the_published_scorer(tmp_path, score):
+    (tmp_path / "task5_minus.json").write_text(json.dumps(task_object(5, [["-5"]])))
+    rows = [{"id": "task5-0000", "references": ["-5"], "task_id": "task5_minus"}]
+    leaderboard = write_lines(tmp_path / "leaderboard.jsonl", rows)
+    ours = write_lines(tmp_path / "ours.jsonl", [{"id": "task5-0000", "references": ["-5"]}])
+    preds = write_lines(tmp_path / "p.jsonl", [{"id": "task5-0000", "prediction": "5"}])
+    for refs, expected in {
+        tmp_path / "task5_minus.json": 100.0,
+        leaderboard: 100.0,
+        ours: 0.0,
+    }.items():
+        assert score(preds, refs)[0]["overall"]["exact_match"] == expected
+    row = {"id": "0", "prediction": "5", "targets": ["-5"]}
+    for task, expected in {"super_ni_task5_minus": 100.0, "ni_v1_subtask001_x": 100.0,
+                           "bbh_object_counting": 0.0}.items():  # fmt: skip
+        found, _ = score(write_lines(tmp_path / "own.jsonl", [{"task": task} | row]))
+        assert found["overall"]["exact_match"] == expected
 
 
 def test_the_leaderboards_references(tmp_path, score):
@@ -542,8 +580,11 @@ def test_intervals_are_over_tasks_and_seeded():
     assert draw(0) == found and draw(1)["rougeL_ci95"] != found["rougeL_ci95"]
     assert "rougeL_ci95" not in scoring.group_scores(tasks[:25], scores[:25], scoring.Bootstrap())
     assert "rougeL_ci95" not in scoring.group_scores(tasks, scores, scoring.Bootstrap(0))
-    with pytest.raises(ConfigError, match="number of samples"):
-        scoring.Bootstrap(-1)
+    for samples in (-1, 10**9):
+        with pytest.raises(ConfigError, match="number of samples from 0 to 1,000,000"):
+            scoring.Bootstrap(samples)
+    with pytest.raises(ConfigError, match="--seed is a whole number from 0 on, not -1"):
+        scoring.Bootstrap(seed=-1)
 
 
 def test_intervals_weigh_tasks_by_their_instances():
