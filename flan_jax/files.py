@@ -197,7 +197,10 @@ def make_folder(path: epath.PathLike) -> epath.Path:
     """
     folder = epath.Path(path)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     return folder
 
 

@@ -33,11 +33,10 @@ def run(args: argparse.Namespace) -> int:
     """Predicts and writes."""
     import collections
 
-    from etils import epath
-
-    from flan_jax import config
+    from flan_jax import config, files
     from flan_jax.commands import common
 
+    files.check_out(args.out)
     settings = config.Part("the command line", "".join(f"{m} = None\n" for m in common.SETTINGS))
     overrides = [config.parse_override(text) for text in args.gin_overrides]
     given = "".join(f"{name} = {value}\n" for name, value in overrides)
@@ -48,9 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.json_files import write_lines
 
     rows = list(baselines.predict(args.method, args.mixture, args.split))
-    out = epath.Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_lines(out, rows)
+    write_lines(args.out, rows)
     empty = collections.Counter(row["task"] for row in rows if not row["prediction"])
     if empty:
         terminal.warn(

@@ -5,7 +5,6 @@ same budget of tokens, and answers test instances of its target, which it was no
 """
 
 import dataclasses
-import json
 import os
 import random
 import time
@@ -16,7 +15,7 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import terminal
+from flan_jax import json_files, terminal
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.evaluation import report
 from flan_jax.files import replace_text
@@ -115,7 +114,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
             scores.append(Score(one, target, {name: found[name] for name in METRICS}))
     seconds = time.perf_counter() - started
     metrics = summarize(scores, study, values, seconds)
-    replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    json_files.write_json(epath.Path(out) / "metrics.json", metrics)
     command = _command(out, setup.experiments, setup.overrides)
     page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)
