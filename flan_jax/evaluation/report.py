@@ -244,14 +244,20 @@ def read(out: str, identity: str) -> Finished | None:
             return None
         predictions = read_predictions(out)
         whole = facts.get("predictions", "") in ("", files.file_digest(folder / PREDICTIONS_FILE))
-        if not predictions or not whole:
-            return None
-        text = files.read_text(folder / METRICS_FILE)
-        current = [SCORES_FORMAT, _digest(text)] == [facts.get("format"), facts.get("metrics")]
-        summary = json_files.loads(text, folder / METRICS_FILE) if current else None
     except (DataError, OSError):
         return None
-    return Finished(predictions, summary)
+    return Finished(predictions, _read_scores(folder, facts)) if predictions and whole else None
+
+
+def _read_scores(folder: epath.Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the content of metrics.json where it is what was written, by today's rules."""
+    try:
+        text = files.read_text(folder / METRICS_FILE)
+    except DataError:
+        return None
+    if [SCORES_FORMAT, _digest(text)] != [facts.get("format"), facts.get("metrics")]:
+        return None
+    return json_files.loads(text, folder / METRICS_FILE)
 
 
 def _facts(folder: epath.Path) -> Mapping[str, Any]:
