@@ -14,41 +14,30 @@ instances. Scores are in 0..100.
 
 import collections
 import dataclasses
-import functools
 import math
 import re
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flan_jax.evaluation import rouge
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-# What rouge_score makes words of, once a text is in lower case.
-_IN_WORDS = re.compile("[a-z0-9]")
 # A hyphen stands between letters or digits; a minus does not, but in 1e-5.
 _MINUS = re.compile(r"(?:(?<!\w)|(?<=\de))[-\u2212](?=[$£€¥]?\.?\d)")
 
 
-@functools.cache
-def _scorer() -> Any:
-    from rouge_score import rouge_scorer
-
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
-
-
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
     """Returns ROUGE-L of one prediction, 0..100, the best over `references`."""
-    scorer = _scorer()
-    return 100.0 * max(
-        scorer.score(reference, prediction)["rougeL"].fmeasure
-        if has_words(reference)
-        else float(as_it_stands(prediction) == as_it_stands(reference))
-        for reference in references
-    )
+    tokenize = rouge.english().tokenize
+    return 100.0 * max(rouge_l_of_one(prediction, one, tokenize) for one in references)
 
 
-def has_words(text: str) -> bool:
-    """Whether the English ROUGE has any token of a text."""
-    return bool(_IN_WORDS.search(text.lower()))
+def rouge_l_of_one(prediction: str, reference: str, tokenize: rouge.Tokenize) -> float:
+    """Returns ROUGE-L against one reference, 0..1, by any tokens."""
+    if tokens := tokenize(reference):
+        return rouge.f_measure(tokens, tokenize(prediction))
+    return float(as_it_stands(prediction) == as_it_stands(reference))
 
 
 def as_it_stands(text: str) -> str:
@@ -128,12 +117,12 @@ def rouge_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str
     from rouge_score import rouge_scorer
 
     names = ("rouge1", "rouge2", "rougeLsum")
-    scorer = rouge_scorer.RougeScorer(names, use_stemmer=True)
+    scorer = rouge_scorer.RougeScorer(names, tokenizer=rouge.english())
     values: dict[str, list[float]] = {name: [] for name in names}
     for prediction, target in zip(predictions, targets, strict=True):
         scores = []
         for reference in _as_references(target):
-            if has_words(reference):
+            if rouge.english().tokenize(reference):
                 found = scorer.score(reference, prediction)
                 scores.append([found[name].fmeasure for name in names])
             else:

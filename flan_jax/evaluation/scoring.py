@@ -1,7 +1,7 @@
 """Scores of predictions as the benchmarks publish them, with no model and no accelerator.
 
-ROUGE-L is computed by the rouge_score library, in several processes where there is enough to do;
-only the stems of words and the tokens of texts are kept, since the same ones come again and again.
+ROUGE-L is computed in several processes where there is enough to do; the stems of words and the
+tokens of texts are kept, since the same ones come again and again.
 English is lower-cased, cut at what is neither letter nor digit and stemmed. The cross-lingual
 track takes the pieces of GPT-2's byte-level BPE without their mark of a blank, unstemmed, for the
 English tokens of most scripts are none at all (Wang et al. 2022, section 5.1 and the published
@@ -30,7 +30,7 @@ from etils import epath
 
 from flan_jax import files
 from flan_jax.errors import ConfigError, DataError, quoted
-from flan_jax.evaluation import metrics
+from flan_jax.evaluation import metrics, rouge
 from flan_jax.evaluation.prediction_files import Matched
 from flan_jax.evaluation.references import Reference
 
@@ -61,32 +61,17 @@ def reported_metric(category: str) -> str:
 # ROUGE-L
 
 
-class _EnglishTokens:
-    """rouge_score's own tokens; stems of words and tokens of texts are kept."""
+def _pieces(spec: str) -> rouge.Tokenize:
+    """Returns what gives pieces of GPT-2's tokenizer, without the mark of a blank before them."""
+    tokenizer = load_tokenizer(spec)
 
-    def __init__(self) -> None:
-        from nltk.stem import porter
-        from rouge_score import tokenize
+    def pieces(text: str) -> list[str]:
+        # Half a surrogate pair is no text for the tokenizer.
+        whole = text.encode("utf-8", "replace").decode("utf-8")
+        found = tokenizer.encode(whole, add_special_tokens=False).tokens
+        return [piece.lstrip(_BLANK_PIECE) for piece in found]
 
-        self.stem = functools.cache(porter.PorterStemmer().stem)
-        self.tokenize = functools.lru_cache(_KEPT_TOKENS)(
-            lambda text: tokenize.tokenize(text, self)
-        )
-
-
-class _PieceTokens:
-    """Pieces of GPT-2's tokenizer without the mark of a blank before them."""
-
-    def __init__(self, spec: str):
-        tokenizer = load_tokenizer(spec)
-
-        def pieces(text: str) -> list[str]:
-            # Half a surrogate pair is no text for the tokenizer.
-            whole = text.encode("utf-8", "replace").decode("utf-8")
-            found = tokenizer.encode(whole, add_special_tokens=False).tokens
-            return [piece.lstrip(_BLANK_PIECE) for piece in found]
-
-        self.tokenize = functools.lru_cache(_KEPT_TOKENS)(pieces)
+    return functools.lru_cache(_KEPT_TOKENS)(pieces)
 
 
 @functools.lru_cache(maxsize=2)
@@ -170,34 +155,20 @@ def import_rouge_quickly() -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _rouge(tokenizer: str | None) -> Any:
-    """Returns rouge_score's scorer for English (None) or for the pieces of a tokenizer."""
-    from rouge_score import rouge_scorer
-
-    tokens = _EnglishTokens() if tokenizer is None else _PieceTokens(tokenizer)
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=tokens)
+def _tokenize(tokenizer: str | None) -> rouge.Tokenize:
+    """Returns what gives tokens of English (None), or the pieces of a tokenizer."""
+    return rouge.english().tokenize if tokenizer is None else _pieces(tokenizer)
 
 
 def _score_chunk(tokenizer: str | None, keys: Sequence[Key]) -> list[tuple[float, float]]:
     """Returns ROUGE-L and exact match, 0..100, of each pair."""
-    rouge = _rouge(tokenizer)
+    tokenize = _tokenize(tokenizer)
     found = []
     for (prediction, references), published in keys:
-        best = max(_rouge_l(rouge, tokenizer, prediction, text) for text in references)
+        best = max(metrics.rouge_l_of_one(prediction, text, tokenize) for text in references)
         exact = metrics.exact_match(prediction, references, published=published)
         found.append((100.0 * best, exact))
     return found
-
-
-def _rouge_l(rouge: Any, tokenizer: str | None, prediction: str, reference: str) -> float:
-    if _has_tokens(reference, tokenizer):
-        return rouge.score(reference, prediction)["rougeL"].fmeasure
-    return float(metrics.as_it_stands(prediction) == metrics.as_it_stands(reference))
-
-
-def _has_tokens(text: str, tokenizer: str | None) -> bool:
-    """Whether ROUGE-L sees anything of a text; a byte-level BPE sees all but blanks."""
-    return metrics.has_words(text) if tokenizer is None else bool(text.strip())
 
 
 def wordless(references: Iterable[Reference], tokenizer: str | None = None) -> dict[str, list[str]]:
@@ -209,7 +180,7 @@ def wordless(references: Iterable[Reference], tokenizer: str | None = None) -> d
     """
     texts = [text for one in dict.fromkeys(references) for text in one.references]
     return {
-        "rougeL": [text for text in texts if not _has_tokens(text, tokenizer)],
+        "rougeL": [text for text in texts if not _tokenize(tokenizer)(text)],
         "exact_match": [text for text in texts if not metrics.normalize_answer(text)],
     }
 
@@ -273,7 +244,7 @@ def _context(tokenizer: str | None) -> Any:
     threads = threading.active_count() > 1 or {"jax", "tensorflow", "torch"} & sys.modules.keys()
     if threads or sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    _rouge(tokenizer)
+    _tokenize(tokenizer)
     return multiprocessing.get_context("fork")
 
 
