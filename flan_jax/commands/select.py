@@ -192,8 +192,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose(args: argparse.Namespace) -> int:
-    import sys
-
     from flan_jax import files
     from flan_jax.errors import ConfigError
     from flan_jax.selector import explain, manifest, sources
@@ -219,7 +217,7 @@ def _choose(args: argparse.Namespace) -> int:
     if args.explain:
         files.replace_text(args.explain, explain.page(selector, choice))
     if args.json:
-        sys.stdout.write(manifest.manifest_text(made))
+        terminal.say_json(made)
         return 0
     _print_table(args, selector, choice)
     if args.out:
