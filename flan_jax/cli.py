@@ -5,6 +5,7 @@ before it runs, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
@@ -137,8 +138,9 @@ def main() -> None:
         status = 130
     if status:
         # tf.data waits forever at exit for Python functions of a pipeline that failed.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # what could not be written cannot be now
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 

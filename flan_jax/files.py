@@ -18,7 +18,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from etils import epath
@@ -100,9 +100,13 @@ def read_bytes(
             return file.read_bytes()
         # Without O_NONBLOCK opening a FIFO waits for somebody to write into it.
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            facts = os.fstat(opened.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise error(f"{file}: not a regular file")
-            content = opened.read(most + 1)
+            # Not `most` at once, for which room would be made.
+            content = opened.read(min(facts.st_size, most) + 1)
+            while len(content) <= most and (more := opened.read(1 << 20)):
+                content += more
     except FileNotFoundError:
         raise error(f"{file} does not exist{_near(file)}") from None
     except (OSError, ValueError) as wrong:  # ValueError: a NUL in the name
@@ -223,7 +227,10 @@ def make_folder(path: epath.PathLike) -> epath.Path:
     """
     folder = epath.Path(path)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     return folder
 
 
@@ -269,26 +276,46 @@ def replace_bytes(path: epath.PathLike, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written; an older one is what it was.
     """
-    file = epath.Path(path)
-    scratch = file.parent / _scratch_name(file.name[:100])
-    with writing(file):
-        try:
-            if is_remote(file):
-                scratch.write_bytes(content)
-            else:
-                with open(scratch, "xb") as opened:
-                    opened.write(content)
-                    opened.flush()
-                    os.fsync(opened.fileno())
-            scratch.replace(file)
-        finally:
-            if scratch.exists():
-                scratch.unlink()
+    _replace({epath.Path(path): content})
 
 
 def replace_text(path: epath.PathLike, text: str) -> None:
     """Writes a text file in UTF-8, see `replace_bytes`; what is no character is written as `?`."""
-    replace_bytes(path, text.encode("utf-8", "replace"))
+    replace_texts({path: text})
+
+
+def replace_texts(texts: Mapping[epath.PathLike, str]) -> None:
+    """Writes several text files as `replace_text` does, in their order.
+
+    None of them is replaced before there is room for all.
+    """
+    _replace({epath.Path(path): text.encode("utf-8", "replace") for path, text in texts.items()})
+
+
+def _replace(contents: Mapping[epath.Path, bytes]) -> None:
+    scratches: dict[epath.Path, epath.Path] = {}
+    try:
+        for file, content in contents.items():
+            scratches[file] = file.parent / _scratch_name(file.name[:100])
+            with writing(file):
+                _write_new(scratches[file], content)
+        for file, scratch in scratches.items():
+            with writing(file):
+                scratch.replace(file)
+    finally:
+        with contextlib.suppress(OSError):
+            for scratch in scratches.values():
+                scratch.unlink(missing_ok=True)
+
+
+def _write_new(path: epath.Path, content: bytes) -> None:
+    if is_remote(path):
+        path.write_bytes(content)
+        return
+    with open(path, "xb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager

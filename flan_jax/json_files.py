@@ -20,6 +20,8 @@ from flan_jax import files
 from flan_jax.errors import DataError, FlanJaxError, did_you_mean, quoted
 
 _BLANK = re.compile(r"\s*")
+# Not what str.splitlines takes for one: JSON may hold U+2028 and the like as they are.
+_LINE = re.compile("[^\n]+")
 # Characters that JSON allows as they are, and that end a line or cannot be encoded elsewhere.
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
@@ -108,31 +110,38 @@ def write_json(path: epath.PathLike, value: Any, indent: int | None = 1) -> None
     files.replace_text(path, dumps(value, indent) + "\n")
 
 
-def read_values(path: epath.PathLike, text: str | None = None) -> Iterator[tuple[str, Any]]:
+def read_values(
+    path: epath.PathLike, text: str | None = None, most: int = files.MOST_BYTES
+) -> Iterator[tuple[str, Any]]:
     """Yields where each line of a file of JSON lines is, and its value; blank lines are none.
 
     Args:
         path: the file.
         text: its content, where that was read already.
+        most: bytes that are read of it.
 
     Raises:
         DataError: the file cannot be read, or a line is no JSON; names file and line.
     """
-    # Not splitlines: JSON may hold U+2028 and the like as they are.
-    content = files.read_text(path) if text is None else text
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
+    content = files.read_text(path, most) if text is None else text
+    number, last = 1, 0
+    for found in _LINE.finditer(content):
+        number += content.count("\n", last, found.start())
+        last = found.start()
+        if found[0].strip():
             where = f"{path}, line {number}"
-            yield where, loads(line, where)
+            yield where, loads(found[0], where)
 
 
-def read_rows(path: epath.PathLike, text: str | None = None) -> Iterator["Fields"]:
+def read_rows(
+    path: epath.PathLike, text: str | None = None, most: int = files.MOST_BYTES
+) -> Iterator["Fields"]:
     """Yields the objects of a file of JSON lines, see `read_values`.
 
     Raises:
         DataError: see `read_values`, or a line is no object.
     """
-    for where, value in read_values(path, text):
+    for where, value in read_values(path, text, most):
         yield Fields(where, value)
 
 
@@ -144,6 +153,17 @@ def lines(values: Iterable[Any]) -> str:
 def write_lines(path: epath.PathLike, values: Iterable[Any]) -> None:
     """Writes a file of JSON lines whole or not at all, see `files.replace_bytes`."""
     files.replace_text(path, lines(values))
+
+
+def append_lines(path: epath.PathLike, values: Iterable[Any]) -> None:
+    """Appends JSON lines to a file, which need not be there.
+
+    Raises:
+        OutputError: it cannot be written; its last line may be half one.
+    """
+    text = lines(values)
+    with files.writing(path), epath.Path(path).open("ab") as file:
+        file.write(text.encode())
 
 
 class Fields:
@@ -182,13 +202,20 @@ class Fields:
             self.fail(field, f"must be a name, found {quoted(value)}")
         return value
 
-    def texts(self, field: str) -> tuple[str, ...]:
-        """Returns a list of at least one string; a plain string counts as one."""
+    def items(self, field: str) -> list[Any]:
+        """Returns a list, maybe an empty one."""
+        value = self.get(field)
+        if not isinstance(value, list):
+            self.fail(field, f"must be a list, found {kind(value)}")
+        return value
+
+    def texts(self, field: str, least: int = 1) -> tuple[str, ...]:
+        """Returns a list of at least `least` strings, 0 or 1; a plain string counts as one."""
         value = self.get(field)
         if isinstance(value, str):
             return (value,)
-        if not isinstance(value, list) or not value:
-            self.fail(field, "must be a list of at least one string")
+        if not isinstance(value, list) or len(value) < least:
+            self.fail(field, "must be a list of at least one string" if least else "must be a list")
         for item in value:
             if not isinstance(item, str):
                 self.fail(field, f"must be a list of strings, found {kind(item)} in it")

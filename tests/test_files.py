@@ -50,6 +50,28 @@ def test_names_stay_inside_their_folder(tmp_path, name):
     assert files.inside(tmp_path / "inner", "a/b.c") == tmp_path / "inner/a/b.c"
 
 
+def test_several_files_are_replaced_once_there_is_room_for_all(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a", "b")]
+    files.replace_texts(dict.fromkeys(paths, "old"))
+    fsync, calls = os.fsync, []
+
+    def full_at_last(handle):
+        calls.append(handle)
+        return _full(handle) if len(calls) == 2 else fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full_at_last)
+    with pytest.raises(OutputError, match=f"cannot write {paths[1]}: No space left on device"):
+        files.replace_texts(dict.fromkeys(paths, "new"))
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_reading_makes_room_for_the_file_and_not_for_the_limit(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 10)
+    assert files.read_bytes(tmp_path / "file", most=1 << 60) == b"x" * 10
+    assert files.read_text("/proc/self/status").startswith("Name:")  # its size is said to be 0
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
     files.replace_text(path, "old")
@@ -221,3 +243,19 @@ def test_whatever_goes_wrong_at_a_border_says_where():
     with pytest.raises(CheckpointError), border("x", CheckpointError):
         raise ValueError("a\n" * 10_000)
     assert quoted(10**5000) == "a number of very many digits"
+
+
+def test_lines_are_numbered_and_appended(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    json_files.append_lines(path, [{"a": "x\u2028y"}])
+    with path.open("a", encoding="utf-8") as file:
+        file.write('\n  \n\n{"a": "x\u2028\x85y"}\r\n[1]\n')  # as others write it
+    found = list(json_files.read_values(path))
+    assert [where.rpartition(" ")[2] for where, _ in found] == ["1", "5", "6"]
+    assert [value for _, value in found] == [{"a": "x\u2028y"}, {"a": "x\u2028\x85y"}, [1]]
+    with pytest.raises(DataError, match="line 6 must be an object, found a list"):
+        list(json_files.read_rows(path))
+    with pytest.raises(OutputError, match=f"cannot write {tmp_path}: Is a directory"):
+        json_files.append_lines(tmp_path, [1])
+    # A file of line ends alone has no lines to make room for.
+    assert list(json_files.read_values(path, "\n" * 10**6)) == []

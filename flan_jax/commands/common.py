@@ -1,9 +1,10 @@
 """What verbs that read gin files have in common."""
 
 import argparse
+import contextlib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax import config, terminal
@@ -115,6 +116,19 @@ def _export(values: Mapping[str, Any]) -> None:
     for name in SETTINGS:
         if values.get(name) not in (None, ""):
             os.environ[name] = str(values[name])
+
+
+@contextlib.contextmanager
+def study(out: str) -> Iterator[None]:
+    """Holds the folder of a study for this process.
+
+    Raises:
+        FlanJaxError: it cannot be written, or another study is at work in it.
+    """
+    from flan_jax import files
+
+    with files.lock_folder(files.check_out_folder(out)):
+        yield
 
 
 def start_study(name: str, out: str, experiments: Sequence[str], overrides: Sequence[str]) -> Any:

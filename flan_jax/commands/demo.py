@@ -34,9 +34,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs the demo."""
     out = args.out or ("runs/demo_fast" if args.fast else "runs/demo")
     experiments = [EXPERIMENT, *([FAST] if args.fast else []), *args.gin_file]
-    setup = common.start_study("demo", out, experiments, args.gin_overrides)
+    with common.study(out):
+        setup = common.start_study("demo", out, experiments, args.gin_overrides)
 
-    from flan_jax.studies import tuning
+        from flan_jax.studies import tuning
 
-    tuning.run(setup)
+        tuning.run(setup)
     return 0

@@ -1,7 +1,8 @@
 """Score a checkpoint on a task or mixture, by generation.
 
-Prints ROUGE-L and exact match by task, by category and overall, and leaves metrics.json and
-predictions.jsonl (one object an example) in --out. A checkpoint carries its own configuration.
+Prints what each task reports (ROUGE-L and exact match, or accuracy, F1, BLEU, ...) by task, by
+category and overall, and leaves metrics.json and predictions.jsonl (one object an example) in
+--out. A checkpoint carries its own configuration.
 """
 
 import argparse
@@ -26,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates."""
-    from flan_jax import config
+    from flan_jax import config, files
     from flan_jax.training import checkpoints
 
+    files.check_out_folder(args.out)
     found = checkpoints.require(args.checkpoint, terminal.warn, weights_only=True)
     inherited = config.Part(str(found.path), found.run["macros"])
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]

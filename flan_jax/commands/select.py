@@ -192,13 +192,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose(args: argparse.Namespace) -> int:
-    import sys
-
+    from flan_jax import files
     from flan_jax.errors import ConfigError
     from flan_jax.selector import explain, manifest, sources
 
     if not args.target and not args.target_task:
         raise ConfigError('which target? --target "Instruction.", or --target-task=NAME')
+    for path in filter(None, (args.out, args.explain)):
+        files.check_out(path)
     mixing = manifest.Mixing(args.rates, args.cap, args.temperature)
     parameters = _parameters(args)
     whole, library = load_library(args)
@@ -214,9 +215,9 @@ def _choose(args: argparse.Namespace) -> int:
     if args.out:
         manifest.write_manifest(args.out, made)
     if args.explain:
-        write_page(args.explain, explain.page(selector, choice))
+        files.replace_text(args.explain, explain.page(selector, choice))
     if args.json:
-        sys.stdout.write(manifest.manifest_text(made))
+        terminal.say_json(made)
         return 0
     _print_table(args, selector, choice)
     if args.out:
@@ -372,25 +373,6 @@ def _task_target(name: str, library: Any, sources: tuple[str, ...]) -> Any:
     assert card is not None
     kept, _ = refine_all(card.instructions)
     return Target.of_task(LibraryTask(card.name, kept, card.cluster, card.sources), sources)
-
-
-def write_page(path: str, text: str) -> None:
-    """Writes an HTML page.
-
-    Raises:
-        ConfigError: that cannot be done.
-    """
-    from etils import epath
-
-    from flan_jax.errors import ConfigError
-    from flan_jax.files import replace_text
-
-    file = epath.Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, text)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:

@@ -109,10 +109,12 @@ def _transfer(args: argparse.Namespace, library: Any) -> int:
 
 def run_map(args: argparse.Namespace) -> int:
     """Draws a library."""
+    from flan_jax import files
     from flan_jax.selector import explain
 
+    files.check_out(args.out)
     _, library = select.load_library(args)
-    select.write_page(args.out, explain.map_page(select.make_selector(args, library)))
+    files.replace_text(args.out, explain.map_page(select.make_selector(args, library)))
     terminal.say(f"wrote {args.out}")
     return 0
 
@@ -120,16 +122,17 @@ def run_map(args: argparse.Namespace) -> int:
 def run_samples(args: argparse.Namespace) -> int:
     """Writes inputs of the library's tasks, which no selector by instructions ever looks at."""
     import itertools
-    import json
 
+    from flan_jax import files, json_files
     from flan_jax.data.prepare import Renderings, task_examples, unit_specs
     from flan_jax.instructions import mixtures
     from flan_jax.terminal import Progress
 
     if args.n < 1:
         raise ConfigError(f"-n={args.n} must be at least 1")
+    files.check_out(args.out)
     _, library = select.load_library(args)
-    lines = []
+    rows = []
     with Progress("reading", len(library.tasks)) as progress:
         for task in library.tasks:
             splits = mixtures.resolve(task.name).splits
@@ -139,10 +142,10 @@ def run_samples(args: argparse.Namespace) -> int:
             inputs = [one.prompt for one in examples if one.prompt.strip()]
             if not inputs:
                 raise DataError(f"task {task.name!r} has no inputs in its split {split}")
-            lines.append(json.dumps({"task": task.name, "inputs": inputs}, ensure_ascii=False))
+            rows.append({"task": task.name, "inputs": inputs})
             progress.advance(1)
-    select.write_page(args.out, "\n".join(lines) + "\n")
-    terminal.say(f"wrote {args.n} inputs of each of {len(lines)} tasks to {args.out}")
+    json_files.write_lines(args.out, rows)
+    terminal.say(f"wrote {args.n} inputs of each of {len(rows)} tasks to {args.out}")
     return 0
 
 
@@ -152,9 +155,10 @@ def run_study(args: argparse.Namespace) -> int:
 
     out = args.out or ("runs/selection_fast" if args.fast else "runs/selection")
     experiments = [STUDY, *([STUDY_FAST] if args.fast else []), *args.gin_file]
-    setup = common.start_study("select_study", out, experiments, args.gin_overrides)
+    with common.study(out):
+        setup = common.start_study("select_study", out, experiments, args.gin_overrides)
 
-    from flan_jax.studies import selection
+        from flan_jax.studies import selection
 
-    selection.run(setup)
+        selection.run(setup)
     return 0

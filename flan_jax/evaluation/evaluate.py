@@ -10,7 +10,7 @@ import gin
 import jax
 from etils import epath
 
-from flan_jax import terminal
+from flan_jax import files, terminal
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError, ConfigError
@@ -130,8 +130,19 @@ def evaluate(
         The content of metrics.json.
 
     Raises:
-        FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint.
+        FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint, or `out` cannot
+            be written or is in use by another evaluation.
     """
+    with files.lock_folder(files.check_out_folder(out)):
+        summary = _evaluate(config, checkpoint, out, say)
+    for note in report.notes(summary):
+        terminal.warn(note)
+    return summary
+
+
+def _evaluate(
+    config: EvalConfig, checkpoint: str | None, out: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     model = Model(config.model)
     found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None
     if found is not None:
@@ -157,9 +168,18 @@ def evaluate(
     ]
     # Of all that the answers depend on: neither finished nor partial ones of another are used.
     identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def finish(predictions: Sequence[generation.Prediction]) -> dict[str, Any]:
+        summary = report.summarize(config.mixture, found.step if found else 0, predictions)
+        summary["decoding"] = config.decoding.describe()
+        if mixture.left_out:
+            summary["left_out"] = list(mixture.left_out)
+        report.write(out, summary, predictions, identity_hash)
+        return summary
+
     if there := report.read(out, identity_hash):
         say(f"{out} has these results already")
-        return there
+        return there.summary or finish(there.predictions)
 
     mesh = mesh_lib.make_mesh()
     batch_size = -(-config.batch_size // mesh.size) * mesh.size
@@ -171,7 +191,6 @@ def evaluate(
     ranked = [(task, example) for task, example in examples if example.ranked is not None]
     _warn_of_cuts(examples, lengths, say)
 
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "predictions.partial.jsonl"
     partial = generation.Partial(path, identity_hash)
     progress = _progress(say, len(examples))
@@ -184,12 +203,8 @@ def evaluate(
     if ranked:
         scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh.size, sharding)
         predictions += ranking.rank(scorer, ranked, partial, progress)
-    summary = report.summarize(config.mixture, found.step if found else 0, predictions)
-    summary["decoding"] = config.decoding.describe()
-    if mixture.left_out:
-        summary["left_out"] = list(mixture.left_out)
-    report.write(out, summary, predictions, identity_hash)
-    path.unlink()
+    summary = finish(predictions)
+    path.unlink(missing_ok=True)
     return summary
 
 

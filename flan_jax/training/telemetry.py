@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +10,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from flan_jax.errors import FlanJaxError
+from flan_jax import json_files
+from flan_jax.errors import DataError, FlanJaxError
 from flan_jax.terminal import Progress
 from flan_jax.training import state as state_lib
 from flan_jax.training.trackers import Tracker
@@ -117,10 +117,11 @@ class Goodput:
         self.kept = kept
         path = epath.Path(model_dir) / self.FILE
         try:
-            self._first = float(json.loads(path.read_text())["unix_seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+            facts = json_files.Fields(str(path), json_files.read_json(path))
+            self._first = facts.number("unix_seconds")
+        except DataError:
             self._first = time.time()
-            path.write_text(json.dumps({"unix_seconds": self._first}))
+            json_files.write_json(path, {"unix_seconds": self._first})
 
     def share(self) -> float:
         """Returns the goodput so far."""

@@ -32,7 +32,7 @@ from etils import epath
 
 from flan_jax import files, settings
 from flan_jax.errors import ConfigError, DataError, quoted
-from flan_jax.evaluation import references
+from flan_jax.evaluation import metrics, references
 from flan_jax.instructions import cards, encodings_v1, mixtures, registration, schema, schema_v1
 from flan_jax.instructions.rendering import Draws
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -323,6 +323,7 @@ def _register_entry(entry: Entry, rendering: Rendering) -> None:
             "overflow": "keep_query",
             **rendering.facts(),
         },
+        metric_fns=metrics.PUBLISHED_METRICS,
     )
     cards.register_card(_card(entry))
 

@@ -32,6 +32,7 @@ from etils import epath
 
 from flan_jax import files, settings
 from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
+from flan_jax.evaluation import metrics
 from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.schema import Instance, SchemaTask
@@ -248,6 +249,7 @@ def _register_entry(
             source=_PartSource(path, entry.sha256, entry.name, part),
             render=render,
             facts={"sha256": entry.sha256, **part.facts(), **facts},
+            metric_fns=metrics.PUBLISHED_METRICS,
         )
     cards.register_card(_card(entry, tuple(parts), tracks))
 

@@ -1,19 +1,31 @@
 """`flan-jax eval` end to end on a toy run, and its parts."""
 
+import importlib
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
+import gin
 import jax
 import numpy as np
 import pytest
+import seqio
 
+from flan_jax import files
 from flan_jax.cli import run
 from flan_jax.data.records import Example
-from flan_jax.errors import CheckpointError, ConfigError, DataError
+from flan_jax.errors import CheckpointError, ConfigError, DataError, OutputError
 from flan_jax.evaluation import generation, report
+from flan_jax.evaluation.evaluate import EvalConfig
+from flan_jax.evaluation.evaluate import evaluate as evaluate_model
+from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +199,69 @@ def test_answers_of_another_evaluation_are_not_used(trained, tmp_path):
     assert all(p["prediction"] != "from elsewhere" for p in predictions_of(tmp_path))
 
 
+def test_two_evaluations_do_not_share_a_folder(trained, tmp_path):
+    with (
+        files.lock_folder(tmp_path),
+        pytest.raises(CheckpointError, match=f"{tmp_path} is in use by process {os.getpid()} on"),
+    ):
+        evaluate(trained, tmp_path)
+    evaluate(trained, tmp_path)
+
+
+def test_what_cannot_be_written_is_said_first(trained, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match=f"cannot write {out}: Not a directory"):
+            # Not even a checkpoint is looked for.
+            run(["eval", "--checkpoint=nowhere", "--mixture=toy_train", f"--out={out}"])
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+LIMITED = """
+import resource, sys
+from flan_jax import cli, files
+from flan_jax.evaluation import evaluate
+load, size = evaluate.load_params, int(sys.argv[1])
+def limited(*args):
+    params = load(*args)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return params
+evaluate.load_params = limited
+sys.argv = ["flan-jax", *sys.argv[2:]]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("size", "file"), [(300, "predictions.partial"), (1000, "predictions")])
+def test_a_full_disk_is_one_error_and_loses_nothing(trained, tmp_path, monkeypatch, size, file):
+    """The system refuses files of more bytes than that, as a full disk does."""
+    few = evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=2")
+    command = ["eval", f"--checkpoint={trained}", "--mixture=toy_train", f"--out={tmp_path}"]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")])
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(size), *command, "--gin.EVAL_BATCH_SIZE=4"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    wrong = f"flan-jax: cannot write {tmp_path / file}.jsonl: File too large"
+    assert done.stderr.splitlines()[-1] == wrong and "Traceback" not in done.stderr
+    # What was there is there, and what was answered is not asked again.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".evaluated", ".lock", "metrics.json", "predictions.jsonl", "predictions.partial.jsonl",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "metrics.json").read_text()) == few
+    assert len(predictions_of(tmp_path)) == 4
+    answer, calls = generation.Generator.answer, []
+
+    def counted(self, examples):
+        calls.append(len(examples))
+        return answer(self, examples)
+
+    monkeypatch.setattr(generation.Generator, "answer", counted)
+    whole = evaluate(trained, tmp_path)
+    assert whole["overall"]["n"] == 12 and sum(calls) <= {300: 8, 1000: 0}[size]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -254,3 +329,94 @@ def test_decoding_stops_at_eos_and_skips_padding():
     VOCABULARY.use("byte")
     tokens = np.array([*VOCABULARY.encode("hi"), 1, *VOCABULARY.encode("no"), 0, 0])
     assert generation.decode_tokens(tokens) == "hi"
+
+
+# What texts and options may be
+
+
+def ask_untrained(mixture, out, prepared_dir, vocab_size):
+    """Evaluates a tiny model with random weights; returns its metrics and what it said."""
+    said = []
+    gin.clear_config()  # of the runs before
+    config = EvalConfig(
+        model=T5Config(vocab_size, 8, 2, 4, num_encoder_layers=1, num_decoder_layers=1, mlp_dim=8),
+        mixture=mixture,
+        feature_lengths={"inputs": 64, "targets": 8},
+        prepared_dir=str(prepared_dir),
+    )
+    return evaluate_model(config, None, str(out), said.append), said
+
+
+@pytest.fixture
+def odd_folder(shared_data, monkeypatch):
+    """A Super-NI folder whose texts hold U+2028, U+0085, NUL and blanks alone."""
+    folder = str(shared_data / "cases" / "u2028_predictions" / "ni1")
+    monkeypatch.setenv("SUPER_NI_DIR", folder)  # the module asks for it where it is imported
+    monkeypatch.setenv("VOCABULARY", "byte")
+    super_ni = importlib.import_module("tasks.natural_instructions.super_ni")
+    super_ni.unregister()
+    super_ni.register(folder)
+    yield
+    super_ni.unregister()
+
+
+def test_texts_with_line_separators_are_evaluated_once(odd_folder, tmp_path, prepared_dir):
+    VOCABULARY.use("byte")
+    ask = lambda: ask_untrained("super_ni_default_test", tmp_path, prepared_dir, 384)  # noqa: E731
+    first, _ = ask()
+    rows = report.read_predictions(str(tmp_path))
+    assert len(rows) == first["overall"]["n"] == 6
+    prompts = "".join(row.prompt for row in rows)
+    assert "\u2028" in prompts and "\x85" in prompts
+    text = (tmp_path / "predictions.jsonl").read_text()
+    assert len(text.splitlines()) == 6 and "\u2028" not in text
+    again, said = ask()
+    assert again == first and said[-1] == f"{tmp_path} has these results already"
+
+    # As they were written before: separators as they are, and the identity alone.
+    identity = json.loads((tmp_path / ".evaluated").read_text())["identity"]
+    (tmp_path / ".evaluated").write_text(identity)
+    old = "".join(
+        json.dumps(json.loads(row), ensure_ascii=False) + "\n" for row in text.splitlines()
+    )
+    (tmp_path / "predictions.jsonl").write_text(old)
+    (tmp_path / "metrics.json").write_text('{"overall": "as it was"}')
+    assert "\u2028" in old and report.read_predictions(str(tmp_path)) == rows
+    again, said = ask()
+    # The answers stand, their scores are those of today.
+    assert again == first and said[-1] == f"{tmp_path} has these results already"
+    assert json.loads((tmp_path / "metrics.json").read_text()) == first
+
+
+@pytest.mark.parametrize("file", ["predictions.jsonl", "metrics.json", ".evaluated"])
+def test_damaged_results_are_made_anew(tmp_path, prepared_dir, file):
+    import toy_tasks  # noqa: F401
+
+    VOCABULARY.use("byte")
+    ask = lambda: ask_untrained("toy_copy", tmp_path, prepared_dir, 384)  # noqa: E731
+    first, _ = ask()
+    whole = (tmp_path / file).read_bytes()
+    for damaged in (b"", whole[:-9], b"\xff" + whole, whole.replace(b"e", b"E"), b"[" * 10**5):
+        (tmp_path / file).write_bytes(damaged)
+        again, said = ask()
+        assert again == first and (tmp_path / file).read_bytes() == whole
+        redone = said[-1] != f"{tmp_path} has these results already"
+        assert redone == (file != "metrics.json")  # scores follow from answers
+
+
+def test_options_that_a_vocabulary_does_not_tell_apart(shared_data, tmp_path, prepared_dir, capsys):
+    """`{` and `}` are unknown tokens to the tokenizer: each example is a tie."""
+    case = shared_data / "cases" / "rank_ties_and_nan"
+    if "signs_rank" not in seqio.TaskRegistry.names():
+        exec((case / "rk.py").read_text(), {})
+    VOCABULARY.use(str(case / "hf"))
+    found, _ = ask_untrained("signs_rank", tmp_path, prepared_dir, VOCABULARY.vocab_size)
+    expected = {"accuracy": 50.0, "ties": 4, "not_finite": 0, "n": 4}
+    assert found["overall"] == found["by_task"]["signs_rank"] == expected
+    assert json.loads((tmp_path / "metrics.json").read_text()) == found
+    assert {row["prediction"] for row in predictions_of(tmp_path)} == {""}
+    said = capsys.readouterr().err
+    assert said.count("4 ranked examples have several best options") == 1
+    report.print_tables(found)
+    shown = capsys.readouterr().out
+    assert "accuracy" in shown and "ties" in shown and "exact match" not in shown

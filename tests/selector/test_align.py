@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import pathlib
 
 import gin
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from flan_jax.errors import ConfigError, DataError
+from flan_jax import files
+from flan_jax.errors import CheckpointError, ConfigError, DataError
 from flan_jax.selector import align as alignment
 from flan_jax.selector import pairs
 from flan_jax.selector.library import Library, LibraryTask
@@ -264,8 +266,22 @@ def test_folders_that_are_something_else(tmp_path):
     with pytest.raises(DataError, match="is corrupt"):
         run(tmp_path / "bad")
     (tmp_path / "bad" / alignment.RECORD).write_text("{")
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="alignment.json: not JSON"):
         run(tmp_path / "bad")
+
+
+def test_two_alignments_do_not_share_a_folder(tmp_path):
+    with (
+        files.lock_folder(tmp_path / "out"),
+        pytest.raises(CheckpointError, match=f"out is in use by process {os.getpid()} on"),
+    ):
+        run(tmp_path / "out")
+    run(tmp_path / "out")  # a lock that was left behind is no obstacle
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        run(tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
 def test_a_loss_that_is_not_finite_stops(tmp_path):

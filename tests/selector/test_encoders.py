@@ -228,6 +228,7 @@ def test_a_model_is_hashed_by_its_files(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     before = hash_folder(str(tmp_path))
     (tmp_path / "README.md").write_text("prose")
+    (tmp_path / ".lock").write_text("whose alignment it is")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_text("weights")
     assert hash_folder(str(tmp_path)) == before

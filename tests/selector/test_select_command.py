@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flan_jax import cli
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, DataError, OutputError
 from flan_jax.selector.sentence_models import default_folder
 
 MINILAB = ["--library=tasks.minilab", "--encoder=lexical"]
@@ -103,8 +103,13 @@ def test_why_and_the_map_are_pages(select, library, tmp_path):
     select("map", *command, f"--out={tmp_path / 'map.html'}")
     assert "subtract" in (tmp_path / "map.html").read_text()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot write"):
-        cli.run(["select", "map", *command, f"--out={tmp_path / 'file' / 'map.html'}"])
+    for out in (tmp_path / "file" / "map.html", tmp_path):
+        for action in (["map"], ["samples"]):
+            with pytest.raises(OutputError, match=r"cannot write .*(Not a|Is a) directory"):
+                cli.run(["select", *action, f"--library={library}", f"--out={out}"])
+        for option in ("--explain", "--out"):
+            with pytest.raises(OutputError, match="cannot write"):
+                cli.run(["select", *command, *TARGET, f"{option}={out}"])
 
 
 def test_evaluate_stands_beside_chance(select, library, tmp_path):
