@@ -40,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.training.train import TrainConfig, train
 
     text = config.join_parts(parts)
-    train(TrainConfig(), parts_text=text, macros_text=config.macros_text(parts))  # type: ignore[call-arg]
+    train(TrainConfig(), parts_text=text, settings=config.macros(parts))  # type: ignore[call-arg]
     return 0

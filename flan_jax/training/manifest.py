@@ -1,9 +1,9 @@
 """The manifest that proves a checkpoint whole: size and SHA-256 of every file.
 
 Orbax alone restores flipped bits silently and reports a truncated file in thousands of lines.
-A manifest lists every file that is read of a checkpoint, or it proves nothing: what is there and not
-listed is as wrong as what is listed and not there. It is written last, when all that it lists is
-on the disk, so a folder without one is a save that was not finished.
+A manifest lists every file that is read of a checkpoint, or it proves nothing: what is there and
+not listed is as wrong as what is listed and not there. It is written last, when all that it lists
+is on the disk, so a folder without one is a save that was not finished.
 """
 
 import hashlib
@@ -114,11 +114,14 @@ def read_manifest(path: epath.PathLike) -> dict[str, dict[str, Any]]:
     if not isinstance(facts, dict):
         raise CheckpointError(f"{MANIFEST} is no object")
     for name, fact in facts.items():
-        size, digest = (fact.get("size"), fact.get("sha256")) if isinstance(fact, dict) else "  "
-        right = type(size) is int and size >= 0 and isinstance(digest, str)
-        if not right or not _SHA256.fullmatch(digest):
+        if not isinstance(fact, dict) or not _is_proof(fact.get("size"), fact.get("sha256")):
             raise CheckpointError(f"{MANIFEST} has no size and SHA-256 of {quoted(name)}")
     return facts
+
+
+def _is_proof(size: Any, digest: Any) -> bool:
+    right = type(size) is int and size >= 0 and isinstance(digest, str)
+    return right and _SHA256.fullmatch(digest) is not None
 
 
 def verify(path: epath.PathLike, *, weights_only: bool = False, hashes: bool = True) -> str | None:

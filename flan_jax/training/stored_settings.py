@@ -243,9 +243,10 @@ def _decoded(value: Any, depth: int) -> Any:
         return _decoded_dict(value["dict"], depth)
     if keys == ["macro"] and isinstance(value["macro"], str):
         return Reference(f"%{_checked_name(value['macro'])}")
-    if keys == ["call", "configurable"] and isinstance(value["configurable"], str):
-        if isinstance(value["call"], bool) and _CONFIGURABLE.fullmatch(value["configurable"]):
-            return Reference(f"@{value['configurable']}" + "()" * value["call"])
+    if keys == ["call", "configurable"] and isinstance(value["call"], bool):
+        name = value["configurable"]
+        if isinstance(name, str) and _CONFIGURABLE.fullmatch(name):
+            return Reference(f"@{name}" + "()" * value["call"])
     raise _NoDataError(f"is {quoted(value)}, which is not data")
 
 

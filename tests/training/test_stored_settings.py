@@ -249,4 +249,4 @@ def test_run_files_hold_no_place_that_is_not_local():
     """Whoever adds a macro that names a place adds it to `LOCAL`."""
     elsewhere = {"MODEL", "MIXTURE_OR_TASK_NAME", "VOCABULARY"}  # looked at on their own
     no_place = {"INITIAL_CHECKPOINT_PART", "BEST_METRIC", "STOP_METRIC"}
-    assert config.PATH_MACROS - stored.LOCAL == elsewhere | no_place
+    assert elsewhere | no_place == config.PATH_MACROS - stored.LOCAL
