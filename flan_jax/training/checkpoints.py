@@ -153,8 +153,8 @@ def _first_sound(
 def _open(path: epath.Path, weights_only: bool, step: int | None = None) -> Found:
     """Opens a checkpoint, that of `step` in a run where it is not None."""
     try:
-        if step is not None and not files.is_remote(path) and os.path.islink(path):
-            raise CheckpointError("it is a link")
+        if step is not None:
+            _check_is_here(path)
         hold = Hold(path)
         if why := verify(path, weights_only=weights_only):
             raise CheckpointError(why)
@@ -166,6 +166,12 @@ def _open(path: epath.Path, weights_only: bool, step: int | None = None) -> Foun
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path} is damaged ({error})") from None
     return Found(run["step"], path, run, hold)
+
+
+def _check_is_here(path: epath.Path) -> None:
+    """Refuses a step of a run that is a link: it would lead out of the run."""
+    if not files.is_remote(path) and os.path.islink(path):
+        raise CheckpointError("it is a link")
 
 
 def _candidates(directory: str, which: str | int) -> list[int]:
@@ -187,7 +193,8 @@ def _best_first(directory: str, steps: list[int]) -> list[int]:
     for step in steps:
         path = epath.Path(directory) / FOLDER / str(step)
         try:
-            manifest_files(path)  # refuses links, which would be followed
+            _check_is_here(path)
+            manifest_files(path)  # refuses links, too
             runs[step] = read_run(path)
         except (CheckpointError, FileNotFoundError) as error:
             log.info("step %d has no say in what is best: %s", step, error)

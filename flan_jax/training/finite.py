@@ -55,9 +55,10 @@ class Guard:
         }
         for what, value in kinds.items():
             if not np.isfinite(value):
+                when = f"steps {first} to {last}" if first < last else f"step {last}"
                 raise FlanJaxError(
-                    f"the {what} became {value} in steps {first} to {last}; the newest checkpoint "
-                    f"is from before. {self._advice(values)}"
+                    f"the {what} became {value} in {when}; the newest checkpoint is from before. "
+                    f"{self._advice(values)}"
                 )
 
     def check_state(self, state: TrainState, step: int) -> None:
