@@ -74,9 +74,9 @@ def check(
     missing = sorted(name for name in shaping if not (values.get(name) or os.environ.get(name)))
     if not missing:
         return
-    shown = [f"{name[:99]}" + f" ({quoted(local[name])})" * (name in local) for name in missing[:9]]
+    shown = [name[:99] + (f" ({quoted(local[name])})" if name in local else "") for name in missing]
     terminal.warn(
-        f"{where} was trained with settings that it does not hand on: {', '.join(shown)}. Give "
+        f"{where} was trained with settings that it does not hand on: {', '.join(shown[:9])}. Give "
         f"--gin.{missing[0][:99]}=... where they matter{', or --trust' if local else ''}"
     )
 
