@@ -38,8 +38,8 @@ from flan_jax.errors import (
     first_line,
     quoted,
 )
+from flan_jax.training import orbax_format, run_metadata, stored_settings
 from flan_jax.training import retention as retention_lib
-from flan_jax.training import run_metadata, stored_settings
 from flan_jax.training.holds import Hold
 from flan_jax.training.manifest import MANIFEST, manifest_files, verify, write_manifest
 from flan_jax.training.retention import Retention
@@ -49,8 +49,6 @@ FOLDER = "checkpoints"
 NEWEST = "newest"
 BEST = "best"
 _STEP = re.compile(r"0|[1-9][0-9]{0,15}")
-# Names of arrays; some of Orbax's forms make names of files of them.
-_ARRAY = re.compile(r"\w[\w-]*([./][\w-]+)*")
 # How often to look again where a running trainer retires what is being read.
 _TRIES = 10
 log = logging.getLogger(__name__)
@@ -158,6 +156,9 @@ def _open(path: epath.Path, weights_only: bool, step: int | None = None) -> Foun
         hold = Hold(path)
         if why := verify(path, weights_only=weights_only):
             raise CheckpointError(why)
+        for part in ("params",) if weights_only else ("params", "optimizer"):
+            if (path / part).exists():
+                orbax_format.check(path / part)
         run = read_run(path)
         if step not in (None, run["step"]):
             raise CheckpointError(f"{run_metadata.FILE} says that it is of step {run['step']}")
@@ -401,8 +402,6 @@ def _stored(path: epath.Path) -> dict[str, Any]:
         metadata = checkpointer.metadata(path / "params")
         tree = dict(getattr(metadata, "item_metadata", metadata))
         for name, leaf in tree.items():
-            if not isinstance(name, str) or not _ARRAY.fullmatch(name):
-                raise CheckpointError(f"{path} cannot be read: no name of an array: {quoted(name)}")
             if any(type(size) is not int or size < 0 for size in leaf.shape):
                 raise CheckpointError(f"{path} cannot be read: {name} has no shape")
     return tree

@@ -20,9 +20,8 @@ from flan_jax.errors import CheckpointError, printable, quoted
 
 MANIFEST = "MANIFEST.json"
 OPTIMIZER = "optimizer/"
-# Without these there is nothing to restore; the latter is how Orbax keeps all arrays together,
-# and without it names of parameters would become names of files.
-NEEDED = ("run/metadata", "params/manifest.ocdbt")
+# Without these there is nothing to restore.
+NEEDED = ("run/metadata", "params/_METADATA", "params/manifest.ocdbt")
 _MOST_BYTES = 1 << 26
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
