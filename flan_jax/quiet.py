@@ -27,7 +27,6 @@ def import_tensorflow() -> None:
         os.close(nowhere)
 
 
-@functools.lru_cache(maxsize=1)
 def quiet_saves() -> None:
     """Keeps threads of Orbax and TensorStore from printing what a failed save raises anyway.
 
@@ -35,6 +34,11 @@ def quiet_saves() -> None:
     """
     # Its logger asks no filter.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _skip_closed_loops()
+
+
+@functools.lru_cache(maxsize=1)
+def _skip_closed_loops() -> None:
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

@@ -122,10 +122,15 @@ class Saver:
         step, self._unproved = self._unproved, None
         with files.writing(self._folder / str(step)):
             self._manager.wait_until_finished()
-        if self._proof is not None:
-            self._proof.result()
+        self._end_proof()
         if jax.process_index() == 0:
             self._proof = self._pool.submit(self._settle, step)
+
+    def _end_proof(self) -> None:
+        """Waits for the proof that is under way; what it raises is raised once."""
+        proof, self._proof = self._proof, None
+        if proof is not None:
+            proof.result()
 
     def _settle(self, step: int) -> None:
         path = self._folder / str(step)
@@ -193,5 +198,4 @@ class Saver:
             stack.callback(self._manager.close)
             stack.callback(self._pool.shutdown, wait=True)
             self._finish()
-            if self._proof is not None:
-                self._proof.result()
+            self._end_proof()

@@ -234,10 +234,15 @@ class Profiler:
         """Args:
         model_dir: directory of the run.
         steps: first and last step to trace; None for no trace.
+
+        Raises:
+            OutputError: nothing can be written there.
         """
         self._folder = str(epath.Path(model_dir) / "profile")
         self._steps = steps
         self._running = False
+        if steps:
+            files.check_out_folder(self._folder)
 
     def before(self, step: int) -> None:
         """Starts the trace where `step` is in its range."""
