@@ -190,7 +190,7 @@ def cause(error: BaseException) -> str:
     for one in seen:
         text = str(one)
         for said in _CAUSES.values():
-            if any(re.search(rf"\b{re.escape(word)}\b", text) for word in said):
+            if any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in said):
                 return said[0]
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 

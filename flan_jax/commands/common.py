@@ -79,20 +79,26 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     Raises:
         FlanJaxError: see `config.parse` and `config.import_modules`.
     """
-    import_tensorflow()
     values = config.resolved(config.macros(parts))
     _export(values)
-    for module in configurables:
-        importlib.import_module(module)
+    register(configurables)
     from flan_jax.instructions.vocabulary import VOCABULARY
-    from flan_jax.models import families
 
-    families.register_families()
     config.parse(parts)
     if values.get("VOCABULARY"):
         VOCABULARY.use(str(values["VOCABULARY"]))
     config.import_modules(values.get("MIXTURE_OR_TASK_MODULE"))
     return values
+
+
+def register(configurables: Sequence[str]) -> None:
+    """Makes known to gin what modules define, and all families of models."""
+    import_tensorflow()
+    for module in configurables:
+        importlib.import_module(module)
+    from flan_jax.models import families
+
+    families.register_families()
 
 
 def apply_settings(overrides: Sequence[str], more: Sequence[tuple[str, str]] = ()) -> None:

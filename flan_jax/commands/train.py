@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.training.train import TrainConfig, train
 
     text = config.join_parts(parts)
-    macros = config.macros_text(parts)
-    train(TrainConfig(), parts_text=text, macros_text=macros, fresh=args.fresh)  # type: ignore[call-arg]
+    settings = config.macros(parts)
+    train(TrainConfig(), parts_text=text, settings=settings, fresh=args.fresh)  # type: ignore[call-arg]
     return 0

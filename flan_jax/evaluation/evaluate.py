@@ -134,14 +134,18 @@ def evaluate(
             be written or is in use by another evaluation.
     """
     with files.lock_folder(files.check_out_folder(out)):
-        summary = _evaluate(config, checkpoint, out, say)
+        summary = _evaluate(config, checkpoint, out, say, fresh)
     for note in report.notes(summary):
         terminal.warn(note)
     return summary
 
 
 def _evaluate(
-    config: EvalConfig, checkpoint: str | None, out: str, say: Callable[[str], None]
+    config: EvalConfig,
+    checkpoint: str | None,
+    out: str,
+    say: Callable[[str], None],
+    fresh: bool,
 ) -> dict[str, Any]:
     model = Model(config.model)
     found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None

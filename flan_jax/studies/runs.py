@@ -57,8 +57,8 @@ def begin(setup: Setup) -> None:
         if changed:
             name = changed[0]
             raise ConfigError(
-                f"{setup.out} holds a study with other settings ({name} is {then.get(name)} there "
-                f"and {now.get(name)} here): choose another --out, or remove it"
+                f"{setup.out} holds a study with other settings ({name} is {then.get(name)!s:.200} "
+                f"there and {now.get(name)} here): choose another --out, or remove it"
             )
     files.make_folder(setup.out)
     json_files.write_json(file, now)
@@ -71,7 +71,7 @@ def tune(compose: Compose, mixture: str, model_dir: str) -> Result:
     """Trains on a mixture, or goes on, as gin says otherwise."""
     parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
     chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
-    return train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
+    return train(chosen, parts_text=config.join_parts(parts), settings=config.macros(parts))
 
 
 def ask(mixture: str, checkpoint: str, folder: str) -> dict[str, Any]:

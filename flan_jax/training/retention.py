@@ -19,7 +19,7 @@ class Known:
 
     Attributes:
         step: number of finished steps.
-        proven: whether it can be counted on, see `manifest.why_not_proven`.
+        proven: whether it can be counted on, see `manifest.verify`.
         temporary: saved for the wall clock or a preemption, not for its step.
         metrics: of its weights, by name.
     """
@@ -127,7 +127,10 @@ def write_note(
     """
     return {
         "temporary": bool(temporary),
-        "metrics": {name: float(value) for name, value in metrics.items()},
+        # JSON has no word for what is not finite.
+        "metrics": {
+            name: float(value) if math.isfinite(value) else None for name, value in metrics.items()
+        },
         "best_metric": retention.best_metric,
         "best_mode": retention.best_mode,
     }
@@ -136,4 +139,6 @@ def write_note(
 def read_note(step: int, run: Mapping[str, Any], proven: bool = True) -> Known:
     """Returns what a checkpoint's metadata says; those of before there were notes say nothing."""
     note = run.get(NOTE) or {}
-    return Known(step, proven, note.get("temporary", False), note.get("metrics", {}))
+    given = note.get("metrics", {}).items()
+    metrics = {name: float(value) for name, value in given if value is not None}
+    return Known(step, proven, note.get("temporary", False), metrics)

@@ -63,17 +63,20 @@ class TensorBoard:
         import tensorflow as tf
 
         self._scalar = tf.summary.scalar
-        self._writer = tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard"))
+        self._folder = os.path.join(model_dir, "tensorboard")
+        with files.writing(self._folder):
+            self._writer = tf.summary.create_file_writer(self._folder)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one scalar a metric; those of training under `train/`."""
-        with self._writer.as_default(step=step):
+        with files.writing(self._folder), self._writer.as_default(step=step):
             for name, value in values.items():
                 self._scalar(name if "/" in name else f"train/{name}", value)
 
     def close(self) -> None:
         """Flushes."""
-        self._writer.close()
+        with files.writing(self._folder):
+            self._writer.close()
 
 
 class WeightsAndBiases:
@@ -118,12 +121,14 @@ class WeightsAndBiases:
 def _drop_later_lines(path: epath.Path, step: int) -> None:
     if not path.exists():
         return
+    text = files.read_text(path)
     kept = []
-    for text in files.read_text(path).split("\n"):
+    for line in text.split("\n"):
         try:
-            row = json_files.Fields(str(path), json_files.loads(text, path))
-            if row.number("step") <= step:
-                kept.append(row.object)
+            row = json_files.Fields(str(path), json_files.loads(line, path))
+            if row.count("step") <= step:
+                kept.append(line + "\n")
         except DataError:  # the line a killed run was writing
             continue
-    json_files.write_lines(path, kept)
+    if (left := "".join(kept)) != text:
+        files.replace_text(path, left)

@@ -1,9 +1,13 @@
 """`flan-jax eval` end to end on a toy run, and its parts."""
 
+import argparse
+import contextlib
 import importlib
+import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,18 +16,22 @@ import jax
 import numpy as np
 import pytest
 import seqio
+from etils import epath
 
-from flan_jax import files
+from flan_jax import config, files
 from flan_jax.cli import run
+from flan_jax.commands import inherit
 from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError, ConfigError, DataError, OutputError
 from flan_jax.evaluation import generation, report
 from flan_jax.evaluation.evaluate import EvalConfig
 from flan_jax.evaluation.evaluate import evaluate as evaluate_model
-from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.instructions.vocabulary import DEFAULT_MODEL, VOCABULARY
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
+from flan_jax.training import checkpoints, stored_settings
+from flan_jax.training.manifest import write_manifest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -48,7 +56,7 @@ def trained(tmp_path_factory, prepared_dir) -> pathlib.Path:
 
 
 def evaluate(trained, out, *arguments: str) -> dict:
-    command = ["eval", f"--checkpoint={trained}", f"--out={out}", *arguments]
+    command = ["eval", f"--checkpoint={trained}", f"--out={out}", "--module=toy_tasks", *arguments]
     if not any(text.startswith("--mixture") for text in arguments):
         command.append("--mixture=toy_train")
     assert run(command) == 0
@@ -278,6 +286,120 @@ def test_what_does_not_fit_is_refused(trained, tmp_path, arguments, error, messa
     with pytest.raises(error, match=message):
         evaluate(trained, tmp_path, *arguments)
     assert not (tmp_path / "metrics.json").exists()
+
+
+# What comes with a checkpoint, and what does not.
+
+
+def parts_of(checkpoint, *arguments: str) -> tuple[dict, str]:
+    """Settings that an evaluation of a checkpoint has, and what is said of others."""
+    parser = argparse.ArgumentParser()
+    inherit.add_arguments(parser)
+    args = parser.parse_args(arguments)
+    found = checkpoints.require(str(checkpoint), weights_only=True)
+    part = inherit.part(found, args.trust)
+    parts = config.compose_parts([], "flan_jax", "eval", ["MIXTURE_OR_TASK_NAME=a"], part)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        inherit.check(found, parts, part, args)
+    return config.macros(parts), said.getvalue()
+
+
+def train(folder, prepared_dir, *gin: str) -> pathlib.Path:
+    shape = ("TRAIN_STEPS=1", f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={folder}/run")
+    flags = [f"--gin.{text}" for text in (*shape, *gin)]
+    assert run(["train", "--gin_file=gin_configs/test/toy.gin", *flags]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def with_places(tmp_path, prepared_dir) -> pathlib.Path:
+    for name in ("tasks", "templates"):
+        (tmp_path / name).mkdir()
+    shutil.copy(DEFAULT_MODEL, tmp_path / "own.model")
+    gin = [f"SUPER_NI_DIR={tmp_path}/tasks", f"FLAN_TEMPLATES={tmp_path}/templates"]
+    return train(tmp_path, prepared_dir, *gin, f"VOCABULARY={tmp_path}/own.model")
+
+
+def test_a_run_of_this_machine_knows_its_folders_and_a_copy_does_not(
+    with_places, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("SUPER_NI_DIR")  # as training left it in this process
+    monkeypatch.delenv("FLAN_TEMPLATES")
+    names = {"SUPER_NI_DIR": f"{tmp_path}/tasks", "FLAN_TEMPLATES": f"{tmp_path}/templates"}
+    text = (with_places / "checkpoints/1/run/metadata").read_text()
+    assert str(tmp_path) not in text
+    settings, said = parts_of(with_places, "--module=toy_tasks")
+    assert {name: settings[name] for name in names} == names and said == ""
+    assert settings["EMB_DIM"] == 16 and settings["MODEL_DIR"] is None
+
+    shutil.copytree(with_places, tmp_path / "copy")
+    settings, said = parts_of(tmp_path / "copy", "--module=toy_tasks", "--trust")
+    assert settings["SUPER_NI_DIR"] is None and settings["FLAN_TEMPLATES"] is None
+    assert "does not hand on: FLAN_TEMPLATES, SUPER_NI_DIR. Give --gin.FLAN_TEMPLATES=" in said
+
+
+def test_a_checkpoint_carries_its_vocabulary(with_places, tmp_path):
+    (tmp_path / "own.model").unlink()
+    found = checkpoints.require(str(with_places), weights_only=True)
+    copy = checkpoints.export_weights(found, str(tmp_path / "exported"))
+    for where in (with_places, copy):
+        settings, _ = parts_of(where, "--module=toy_tasks")
+        assert pathlib.Path(settings["VOCABULARY"]).parent.parent == found.path or where == copy
+        out = tmp_path / where.name
+        assert evaluate(where, out, "--gin.EVAL_EXAMPLES=1")["overall"]["n"] == 2
+    vocabulary = found.path / "vocabulary" / "sentencepiece.model"
+    assert vocabulary.read_bytes() == DEFAULT_MODEL.read_bytes()
+    vocabulary.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="vocabulary/sentencepiece.model has 5 of"):
+        checkpoints.require(f"{with_places}@1", weights_only=True)
+
+
+def test_a_vocabulary_of_the_environment_is_the_checkpoints(tmp_path, prepared_dir, monkeypatch):
+    monkeypatch.setenv("VOCABULARY", "byte")
+    folder = train(tmp_path, prepared_dir, "VOCABULARY=None")
+    monkeypatch.setenv("VOCABULARY", "default")
+    assert parts_of(folder, "--module=toy_tasks")[0]["VOCABULARY"] == "byte"
+
+
+def test_places_of_the_text_of_before(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained / "checkpoints" / "150", copy)
+    metadata = json.loads((copy / "run/metadata").read_text())
+    settings = stored_settings.decode(metadata, "copy") | {"MIXTURE_OR_TASK_MODULE": None}
+    for field in ("settings", "settings_format", "run_id"):
+        del metadata[field]
+    text = stored_settings.as_gin({**settings, "SUPER_NI_DIR": "/data", "MODEL_DIR": "/runs"})
+    (copy / "run/metadata").write_text(json.dumps({**metadata, "macros": text}))
+    write_manifest(epath.Path(copy))
+    found, said = parts_of(copy)
+    assert found["EMB_DIM"] == 32 and found["SUPER_NI_DIR"] is found["MODEL_DIR"] is None
+    assert "SUPER_NI_DIR ('/data'). Give --gin.SUPER_NI_DIR=... where they matter, or --tr" in said
+    found, said = parts_of(copy, "--trust")
+    assert found["SUPER_NI_DIR"] == "/data" and said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [([], "wants the task module 'toy_tasks'.*add --module=toy_tasks"),
+     (["--module=other"], "wants the task module 'toy_tasks'"),
+     (["--module=toy_tasks"], None),
+     (["--trust"], None)],
+)  # fmt: skip
+def test_a_module_that_only_the_checkpoint_names(trained, arguments, why):
+    if why is None:
+        assert parts_of(trained, *arguments)[0]["MIXTURE_OR_TASK_MODULE"] == "toy_tasks"
+        return
+    with pytest.raises(CheckpointError, match=why):
+        parts_of(trained, *arguments)
+
+
+def test_a_module_that_gin_names_instead(trained, tmp_path):
+    command = ["eval", f"--checkpoint={trained}", f"--out={tmp_path}", "--mixture=toy_copy"]
+    module = ["--gin.MIXTURE_OR_TASK_MODULE=toy_tasks", "--gin.EVAL_EXAMPLES=1"]
+    assert run([*command, *module]) == 0
+    with pytest.raises(CheckpointError, match="wants the task module"):
+        run(command)
 
 
 def test_no_checkpoint(tmp_path):
