@@ -129,8 +129,18 @@ def border(where: str, error: type[FlanJaxError] = DataError) -> Iterator[None]:
         raise error(f"{where}: not UTF-8 text (at byte {wrong.start})") from None
     except OSError as wrong:
         raise error(f"{where}: {wrong.strerror or first_line(wrong)}") from wrong
-    except Exception as wrong:
+    except BaseException as wrong:
+        if not (isinstance(wrong, Exception) or is_panic(wrong)):
+            raise
         raise error(f"{where}: {first_line(wrong)}") from wrong
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether this is how libraries written in Rust say that an assertion of theirs failed.
+
+    It is no `Exception`, so that nobody hides it by accident.
+    """
+    return type(error).__name__ == "PanicException"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
