@@ -145,6 +145,15 @@ class Fields:
             self.fail(field, f"must be a string, found {kind(value)}")
         return value
 
+    def flag(self, field: str, default: bool | None) -> bool | None:
+        """Returns true or false; `default` where it is absent or null."""
+        value = self.object.get(field)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(field, f"must be true or false, found {quoted(value)}")
+        return value
+
     def name(self, field: str, default: str | None = None) -> str:
         """Returns a string that can be printed and is not blank; `default` where it is absent."""
         if default is not None and field not in self.object:
@@ -153,6 +162,10 @@ class Fields:
         if not value.strip() or not encodable(value):
             self.fail(field, f"must be a name, found {quoted(value)}")
         return value
+
+    def optional_name(self, field: str) -> str | None:
+        """Returns a string that is not blank, None where it is absent or null."""
+        return None if self.object.get(field) is None else self.name(field)
 
     def texts(self, field: str) -> tuple[str, ...]:
         """Returns a list of at least one string; a plain string counts as one."""
@@ -184,6 +197,11 @@ class Fields:
         """Returns the fields of an object within this one."""
         return Fields(f"{self.where}: {field!r}", self.get(field))
 
+    def optional_inner(self, field: str) -> "Fields":
+        """Returns the fields of an object within this one, none where it is absent or null."""
+        value = self.object.get(field)
+        return Fields(f"{self.where}: {field!r}", {} if value is None else value)
+
 
 def some_fields(obj: Mapping[str, Any]) -> str:
     """Returns the first fields of an object, for messages."""
@@ -204,8 +222,9 @@ def kind(value: Any) -> str:
     """Returns what a JSON value is, in words."""
     if value is None:
         return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
-    return kinds.get(type(value), "a list" if isinstance(value, list) else "an object")
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string",
+             list: "a list", dict: "an object"}  # fmt: skip
+    return kinds.get(type(value), f"a Python {type(value).__name__}")
 
 
 def encodable(value: str) -> bool:

@@ -140,6 +140,7 @@ def test_a_token_of_a_huge_number_is_refused(tmp_path):
     "text",
     ["", "{}", "no", "[" * 100_000, '{"version": "1.0", "model": {"type": "BPE", "vocab": 3}}',
      '{"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 5}}'],
+    ids=lambda text: text[:20],
 )  # fmt: skip
 def test_a_damaged_tokenizer(tmp_path, text):
     (tmp_path / "tokenizer.json").write_text(text)
@@ -158,6 +159,7 @@ def test_a_damaged_tokenizer(tmp_path, text):
         ('{"additional_special_tokens": "x"}', "'additional_special_tokens' must be a list"),
         ('{"eos_token": "<nowhere>"}', "names no end-of-sequence token"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_a_damaged_configuration(tmp_path, text, message):
     save(tmp_path, unigram())

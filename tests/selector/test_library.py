@@ -1,6 +1,7 @@
 """Libraries: refinement, cards, JSONL, Super-NI folders; no instance is read."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,33 @@ def test_refining_twice_changes_nothing(text):
     assert refine(once) == once
     assert "{{" not in once and "{%" not in once and "|||" not in once
     assert once == " ".join(once.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "refined"),
+    [
+        ("Add. " + "{{" * 500_000, "Add."),
+        ("Add. " + "{%" * 500_000, "Add."),
+        ("Add. " + "{#" * 500_000, "Add."),
+        ("Add. " + "{{{#{%" * 160_000, "Add."),
+        ("Add. " + "{{a}}" * 200_000, "Add."),
+        ("Add. " + " ," * 500_000, "Add." + "," * 500_000),
+        ("Add. " + "(" * 500_000 + ")" * 500_000, None),
+        ("Add. " + "([" * 250_000 + "])" * 250_000, None),
+        ("Add. " + "{a " * 160_000 + "} " * 160_000, None),
+        ("Add. " + "\"'" * 250_000 + "'\"" * 250_000, None),
+        ("Add. a" + "\u0301\u0323" * 500_000, None),
+    ],
+    ids=lambda value: str(value)[:14],
+)
+def test_a_megabyte_on_one_line_takes_seconds(text, refined):
+    start = time.monotonic()
+    if refined is None:
+        with pytest.raises(DataError, match="nested more than 12 deep|more than 200 combining"):
+            refine(text)
+    else:
+        assert refine(text) == refined
+    assert time.monotonic() - start < 10
 
 
 def test_what_is_dropped_is_counted():
