@@ -5,13 +5,23 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax import files, json_files
-from flan_jax.errors import CheckpointError, DataError, OutputError, border, printable, quoted
+from flan_jax.errors import (
+    CheckpointError,
+    DataError,
+    OutputError,
+    border,
+    nearest,
+    printable,
+    quoted,
+    within,
+)
 
 
 def test_only_regular_files_of_bounded_size_are_read(tmp_path):
@@ -175,3 +185,19 @@ def test_whatever_goes_wrong_at_a_border_says_where():
     with pytest.raises(CheckpointError), border("x", CheckpointError):
         raise ValueError("a\n" * 10_000)
     assert quoted(10**5000) == "a number of very many digits"
+    with pytest.raises(CheckpointError, match="^task a: file: x$"), within("task a"):
+        raise CheckpointError("file: x")
+    # As libraries written in Rust have it.
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(DataError, match="^x: index out of bounds$"), border("x"):
+        raise panic("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), border("x"):
+        raise KeyboardInterrupt
+
+
+def test_the_nearest_of_many_names_is_soon_found():
+    names = [f"super_ni_task{i:06}_{'abcdefgh' * 4}" for i in range(300_000)]
+    start = time.monotonic()
+    assert nearest("super_ni_task001234_abcdefgj" + "abcdefgh" * 3, names)[0] == names[1234]
+    assert nearest("a", ["b" * 1_000_000, "a" * 250]) == []
+    assert time.monotonic() - start < 10
