@@ -15,14 +15,14 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flan_jax.evaluation import rouge
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @functools.cache
 def _scorer() -> Any:
-    from rouge_score import rouge_scorer
-
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+    return rouge.RougeL(rouge.EnglishTokens())
 
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
@@ -70,7 +70,7 @@ def rouge_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str
     from rouge_score import rouge_scorer
 
     names = ("rouge1", "rouge2", "rougeLsum")
-    scorer = rouge_scorer.RougeScorer(names, use_stemmer=True)
+    scorer = rouge_scorer.RougeScorer(names, tokenizer=rouge.EnglishTokens())
     values: dict[str, list[float]] = {name: [] for name in names}
     for prediction, target in zip(predictions, targets, strict=True):
         scores = [scorer.score(reference, prediction) for reference in _as_references(target)]

@@ -28,7 +28,7 @@ import numpy as np
 from etils import epath
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.evaluation import metrics
+from flan_jax.evaluation import metrics, rouge
 from flan_jax.evaluation.prediction_files import Matched
 
 METRICS = ("rougeL", "exact_match")
@@ -54,19 +54,6 @@ def reported_metric(category: str) -> str:
 
 
 # ROUGE-L
-
-
-class _EnglishTokens:
-    """rouge_score's own tokens; stems of words and tokens of texts are kept."""
-
-    def __init__(self) -> None:
-        from nltk.stem import porter
-        from rouge_score import tokenize
-
-        self.stem = functools.cache(porter.PorterStemmer().stem)
-        self.tokenize = functools.lru_cache(_KEPT_TOKENS)(
-            lambda text: tokenize.tokenize(text, self)
-        )
 
 
 class _PieceTokens:
@@ -166,11 +153,8 @@ def import_rouge_quickly() -> None:
 
 @functools.lru_cache(maxsize=4)
 def _rouge(tokenizer: str | None) -> Any:
-    """Returns rouge_score's scorer for English (None) or for the pieces of a tokenizer."""
-    from rouge_score import rouge_scorer
-
-    tokens = _EnglishTokens() if tokenizer is None else _PieceTokens(tokenizer)
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=tokens)
+    """Returns a scorer for English (None) or for the pieces of a tokenizer."""
+    return rouge.RougeL(rouge.EnglishTokens() if tokenizer is None else _PieceTokens(tokenizer))
 
 
 def _score_chunk(tokenizer: str | None, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
