@@ -58,6 +58,14 @@ def test_names_stay_inside_their_folder(tmp_path, name):
     assert files.inside(tmp_path / "inner", "a/b.c") == tmp_path / "inner/a/b.c"
 
 
+def test_the_start_of_a_file_that_may_be_larger(tmp_path):
+    (tmp_path / "long").write_bytes(b"abc" * 100)
+    assert files.read_bytes(tmp_path / "long", 4, whole=False) == b"abca"
+    assert files.read_bytes(tmp_path / "long", 400, whole=False) == b"abc" * 100
+    with pytest.raises(DataError, match="larger than the 4 bytes"):
+        files.read_bytes(tmp_path / "long", 4)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
     files.replace_text(path, "old")
@@ -119,6 +127,23 @@ def test_a_lock_tells_who_holds_it_and_follows_no_link(tmp_path):
     with pytest.raises(OutputError, match="symbolic links"), files.lock_folder(tmp_path):
         pass
     assert target.read_text() == "kept"
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OutputError, match="regular file"), files.lock_folder(tmp_path, "fifo"):
+        pass
+
+
+def test_a_lock_may_be_waited_for(tmp_path):
+    program = (
+        "import sys, time, flan_jax.files as f\n"
+        "with f.lock_folder(sys.argv[1]):\n print(flush=True); time.sleep(1); open('done', 'w')"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    child.stdout.readline()
+    with files.lock_folder(tmp_path, wait=True):
+        assert (tmp_path / "done").exists()
+    child.communicate()
 
 
 def _hold(parent, ready, end):
