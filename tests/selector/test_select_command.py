@@ -192,6 +192,6 @@ def test_every_path_may_begin_at_home(select, library, tmp_path, monkeypatch):
     select("map", f"--library=~{name}", "--encoder=lexical", "--out=~/map.html")
     assert (tmp_path / "map.html").exists()
     with pytest.raises(DataError, match=f"{tmp_path}/none.jsonl does not exist"):
-        cli.run(["select", *command[:4], "--method=samples", "--samples=~/none.jsonl"])
+        cli.run(["select", *command[:3], "--method=samples", "--samples=~/none.jsonl"])
     with pytest.raises(FlanJaxError, match=f"{tmp_path}/none"):
         cli.run(["select", "--encoder=t5:~/none", f"--library=~{name}", *TARGET, "-k", "1"])
