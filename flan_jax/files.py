@@ -84,9 +84,19 @@ def inside(folder: epath.PathLike, name: object, what: str = "entry") -> epath.P
 
 
 def read_bytes(
-    path: epath.PathLike, most: int = MOST_BYTES, error: type[FlanJaxError] = DataError
+    path: epath.PathLike,
+    most: int = MOST_BYTES,
+    error: type[FlanJaxError] = DataError,
+    *,
+    whole: bool = True,
 ) -> bytes:
     """Returns the content of a regular file of at most `most` bytes.
+
+    Args:
+        path: the file.
+        most: bytes.
+        error: what to raise.
+        whole: False returns the first `most` bytes of a larger file, and refuses none.
 
     Raises:
         FlanJaxError: of the kind `error`; it is not there (the nearest names in its folder are
@@ -95,9 +105,9 @@ def read_bytes(
     file = epath.Path(path)
     try:
         if is_remote(file):
-            if file.stat().length > most:
+            if whole and file.stat().length > most:
                 raise error(f"{file}: larger than the {most:,} bytes that are read of such a file")
-            return file.read_bytes()
+            return file.read_bytes()[:most]
         # Without O_NONBLOCK opening a FIFO waits for somebody to write into it.
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             facts = os.fstat(opened.fileno())
@@ -111,9 +121,9 @@ def read_bytes(
         raise error(f"{file} does not exist{_near(file)}") from None
     except (OSError, ValueError) as wrong:  # ValueError: a NUL in the name
         raise error(f"{file}: cannot be read: {cause(wrong)}") from None
-    if len(content) > most:
+    if whole and len(content) > most:
         raise error(f"{file}: larger than the {most:,} bytes that are read of such a file")
-    return content
+    return content[:most]
 
 
 def _near(file: epath.Path) -> str:
@@ -319,11 +329,16 @@ def _write_new(path: epath.Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: epath.PathLike, name: str = LOCK) -> Iterator[None]:
+def lock_folder(folder: epath.PathLike, name: str = LOCK, *, wait: bool = False) -> Iterator[None]:
     """Holds `folder` for this process; the system lets go of it whatever way the process ends.
 
     Two programs that write one folder would destroy each other's work. Remote storage has no
     such locks and is not locked.
+
+    Args:
+        folder: the folder.
+        name: of the file in it that is locked.
+        wait: whether to wait for another process, which holds it for a moment.
 
     Raises:
         CheckpointError: another process holds it; names the process.
@@ -335,9 +350,14 @@ def lock_folder(folder: epath.PathLike, name: str = LOCK) -> Iterator[None]:
     path = os.path.join(make_folder(folder), name)
     with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OutputError(f"cannot write {path}: not a regular file")
     with open(handle, "r+") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OutputError(f"cannot write {path}: not a regular file")
+        if wait:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -193,6 +193,15 @@ class Fields:
             self.fail(field, f"must be a string, found {kind(value)}")
         return value
 
+    def flag(self, field: str, default: bool | None) -> bool | None:
+        """Returns true or false; `default` where it is absent or null."""
+        value = self.object.get(field)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(field, f"must be true or false, found {quoted(value)}")
+        return value
+
     def name(self, field: str, default: str | None = None) -> str:
         """Returns a string that can be printed and is not blank; `default` where it is absent."""
         if default is not None and field not in self.object:
@@ -208,6 +217,10 @@ class Fields:
         if not isinstance(value, list):
             self.fail(field, f"must be a list, found {kind(value)}")
         return value
+
+    def optional_name(self, field: str) -> str | None:
+        """Returns a string that is not blank, None where it is absent or null."""
+        return None if self.object.get(field) is None else self.name(field)
 
     def texts(self, field: str, least: int = 1) -> tuple[str, ...]:
         """Returns a list of at least `least` strings, 0 or 1; a plain string counts as one."""
@@ -238,6 +251,11 @@ class Fields:
     def inner(self, field: str) -> "Fields":
         """Returns the fields of an object within this one."""
         return Fields(f"{self.where}: {field!r}", self.get(field))
+
+    def optional_inner(self, field: str) -> "Fields":
+        """Returns the fields of an object within this one, none where it is absent or null."""
+        value = self.object.get(field)
+        return Fields(f"{self.where}: {field!r}", {} if value is None else value)
 
 
 def some_fields(obj: Mapping[str, Any]) -> str:

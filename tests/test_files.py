@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax import files, json_files
-from flan_jax.errors import CheckpointError, DataError, OutputError, border, printable, quoted
+from flan_jax.errors import (
+    CheckpointError,
+    DataError,
+    OutputError,
+    border,
+    nearest,
+    printable,
+    quoted,
+    within,
+)
 
 
 def test_only_regular_files_of_bounded_size_are_read(tmp_path):
@@ -70,6 +79,14 @@ def test_reading_makes_room_for_the_file_and_not_for_the_limit(tmp_path):
     (tmp_path / "file").write_bytes(b"x" * 10)
     assert files.read_bytes(tmp_path / "file", most=1 << 60) == b"x" * 10
     assert files.read_text("/proc/self/status").startswith("Name:")  # its size is said to be 0
+
+
+def test_the_start_of_a_file_that_may_be_larger(tmp_path):
+    (tmp_path / "long").write_bytes(b"abc" * 100)
+    assert files.read_bytes(tmp_path / "long", 4, whole=False) == b"abca"
+    assert files.read_bytes(tmp_path / "long", 400, whole=False) == b"abc" * 100
+    with pytest.raises(DataError, match="larger than the 4 bytes"):
+        files.read_bytes(tmp_path / "long", 4)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -133,6 +150,23 @@ def test_a_lock_tells_who_holds_it_and_follows_no_link(tmp_path):
     with pytest.raises(OutputError, match="symbolic links"), files.lock_folder(tmp_path):
         pass
     assert target.read_text() == "kept"
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OutputError, match="regular file"), files.lock_folder(tmp_path, "fifo"):
+        pass
+
+
+def test_a_lock_may_be_waited_for(tmp_path):
+    program = (
+        "import sys, time, flan_jax.files as f\n"
+        "with f.lock_folder(sys.argv[1]):\n print(flush=True); time.sleep(1); open('done', 'w')"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    child.stdout.readline()
+    with files.lock_folder(tmp_path, wait=True):
+        assert (tmp_path / "done").exists()
+    child.communicate()
 
 
 def _hold(parent, ready, end):
@@ -259,3 +293,19 @@ def test_lines_are_numbered_and_appended(tmp_path):
         json_files.append_lines(tmp_path, [1])
     # A file of line ends alone has no lines to make room for.
     assert list(json_files.read_values(path, "\n" * 10**6)) == []
+    with pytest.raises(CheckpointError, match="^task a: file: x$"), within("task a"):
+        raise CheckpointError("file: x")
+    # As libraries written in Rust have it.
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(DataError, match="^x: index out of bounds$"), border("x"):
+        raise panic("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), border("x"):
+        raise KeyboardInterrupt
+
+
+def test_the_nearest_of_many_names_is_soon_found():
+    names = [f"super_ni_task{i:06}_{'abcdefgh' * 4}" for i in range(300_000)]
+    start = time.monotonic()
+    assert nearest("super_ni_task001234_abcdefgj" + "abcdefgh" * 3, names)[0] == names[1234]
+    assert nearest("a", ["b" * 1_000_000, "a" * 250]) == []
+    assert time.monotonic() - start < 10

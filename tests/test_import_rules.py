@@ -124,3 +124,11 @@ def test_all_output_goes_through_the_terminal_module(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert "print" not in {ast.unparse(call.func) for call in calls}
     assert not below(imports(path), "rich.console", "rich.table", "rich.markup")
+
+
+@pytest.mark.parametrize("path", files("flan_jax/**/*.py", "tasks/**/*.py"))
+@pytest.mark.parametrize("library", ["yaml", "csv"])
+def test_one_module_reads_each_format_of_elsewhere(path, library):
+    """What it may do to a process is bounded there."""
+    if path.name != f"{library}_files.py":
+        assert below(imports(path), library) == []

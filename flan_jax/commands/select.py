@@ -19,6 +19,8 @@ from typing import Any
 from flan_jax import terminal
 
 TAKES_GIN = True
+# Options that are a path; --library, --encoder and --base may be one.
+PATHS = ("out", "explain", "samples", "sizes", "transfer", "paraphrases")
 ACTIONS = {
     "align": "tune an encoder on a library",
     "evaluate": "compare scores with true transfer",
@@ -84,7 +86,8 @@ def _add_library(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--library",
         metavar="LIBRARY",
-        help="task module, FILE.jsonl, super_ni:DIR or promptsource:DIR; several with commas",
+        help="task module, FILE.jsonl, FILE.csv, super_ni:DIR or promptsource:DIR; several with "
+        "commas",
     )
     group.add_argument(
         "--among",
@@ -184,6 +187,11 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Chooses, or does what was asked for."""
+    from flan_jax import files
+
+    for name in PATHS:
+        if path := getattr(args, name, None):
+            setattr(args, name, files.user_path(path))
     if args.action:
         from flan_jax.commands import select_actions
 

@@ -58,7 +58,7 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
 
     from flan_jax.selector import paraphrases, sources
 
-    wordings = sources.read_jsonl(args.paraphrases) if args.paraphrases else None
+    wordings = sources.read_file(args.paraphrases) if args.paraphrases else None
     embedder = select.make_selector(args, library).embedder
     found = paraphrases.find(library, embedder, _scoring(args), wordings)
     if args.json:

@@ -20,7 +20,7 @@ from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.pipelines import Row
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.templates import Template, check_templates
-from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.instructions.vocabulary import SENTINEL_VOCABULARY, VOCABULARY
 
 # Columns of a rendered example.
 RENDERED: dict[str, pipelines.Kind] = {
@@ -31,10 +31,13 @@ RENDERED: dict[str, pipelines.Kind] = {
 RANKED: dict[str, pipelines.Kind] = {
     "example_id": "string", "option_index": "int", "is_correct": "int",
 }  # fmt: skip
-OUTPUT_FEATURES = {
-    "inputs": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-    "targets": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-}
+
+
+def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
+    return {k: seqio.Feature(vocabulary, add_eos=True) for k in ("inputs", "targets")}
+
+
+OUTPUT_FEATURES = _features(VOCABULARY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +183,7 @@ def register_task(
     metric_fns: Sequence[Callable[..., Any]] | None = None,
     more_facts: Callable[[], Mapping[str, Any]] = dict,
     ranked: bool = False,
+    sentinels: bool = False,
 ) -> seqio.Task:
     """Registers one SeqIO task.
 
@@ -194,6 +198,8 @@ def register_task(
             classification.
         more_facts: called for further facts when prepared records are looked for.
         ranked: `render` returns `RankedOption`s, which are scored and not generated.
+        sentinels: `<extra_id_0>` and the like in a text are tokens, as in span corruption; only
+            where no text is somebody else's.
 
     Raises:
         DataError: the name is taken.
@@ -215,7 +221,7 @@ def register_task(
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos_after_trim,
         ],
-        output_features=OUTPUT_FEATURES,
+        output_features=_features(SENTINEL_VOCABULARY) if sentinels else OUTPUT_FEATURES,
         postprocess_fn=_postprocess_ranked if ranked else _postprocess,
         metric_fns=list(metric_fns),
     )

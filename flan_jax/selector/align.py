@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from flan_jax import files, json_files
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, border, quoted
+from flan_jax.json_files import Fields, loads
 from flan_jax.selector import align_card, pairs, sentence_models, student
 from flan_jax.selector.encoders import LEXICAL
 from flan_jax.selector.library import Library
@@ -346,17 +347,22 @@ def _save(
 
 def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -> list[float]:
     """Takes up what `_save` has kept; returns the losses of the epochs that are done."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.exists():
         return []
-    try:
+    with border(f"{path} is corrupt (delete it to begin anew)"):
+        if not path.is_file():  # a FIFO would be waited for
+            raise OSError("not a regular file")
         with safe_open(path, "pt") as file:
             found = file.metadata() or {}
             _check_same(path.parent, found.get("fingerprint"), fingerprint)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is corrupt ({error}); delete it to begin anew") from error
+        _take_up(tensors, model, optimizer)
+        return _losses(Fields("it", {"losses": loads(found["losses"], "losses")}))
+
+
+def _take_up(tensors: Mapping[str, Any], model: Any, optimizer: Any) -> None:
     prefix = "model."
     model.load_state_dict(
         {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
@@ -368,7 +374,14 @@ def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -
             parameter = parameters[int(index)]
             moved = value if slot == "step" else value.to(parameter.device)
             optimizer.state[parameter][slot] = moved
-    return list(json.loads(found["losses"]))
+
+
+def _losses(fields: Fields) -> list[float]:
+    values = fields.get("losses")
+    if not isinstance(values, list):
+        fields.fail("losses", f"must be a list of numbers, found {quoted(values)}")
+    numbers = {str(i): value for i, value in enumerate(values)}
+    return [Fields(f"{fields.where}: 'losses'", numbers).number(place) for place in numbers]
 
 
 def _look_into(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -388,10 +401,12 @@ def _earlier(
 ) -> Alignment:
     _check_same(folder, record.get("fingerprint"), facts["fingerprint"])
     _forget(folder)
+    fields = Fields(str(folder / RECORD), dict(record))
     before, after = (
-        math.nan if record[key] is None else record[key] for key in ("found_before", "found_after")
+        math.nan if record.get(key, 0) is None else fields.number(key)
+        for key in ("found_before", "found_after")
     )
-    return Alignment(str(folder), tuple(record["losses"]), before, after, record)
+    return Alignment(str(folder), tuple(_losses(fields)), before, after, record)
 
 
 def _forget(folder: pathlib.Path) -> None:

@@ -3,14 +3,16 @@
 import json
 import os
 import random
+import time
 
 import pytest
+from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.commands.check_folder import run_check
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import encodings, text_overlap
+from flan_jax.instructions import data_checks, encodings, text_overlap
 from flan_jax.instructions.data_checks import check_folder
 from flan_jax.instructions.schema import parse_task
 from flan_jax.instructions.task_checks import CHECKS, Prompts, check_task, label_entropy
@@ -232,6 +234,28 @@ def test_texts_longer_than_a_batch(monkeypatch):
         assert shared([sentence(1), passage], [with_passage])[1] == (1, [1])
         assert shared([with_passage, "x"], [sentence(1), passage])[1] == (1, [0])
     text_overlap._powers.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["-" * 200_000, "ab " * 60_000])
+def test_one_window_over_and_over_takes_seconds(text):
+    """Each place of the one would match each place of the other."""
+    start = time.monotonic()
+    assert shared(["nothing", text + "x"], ["y" + text, text])[1] == (2, [1])
+    assert shared(["a"] * 20_000, ["a"] * 20_000)[0] == (20_000, list(range(20_000)))
+    assert time.monotonic() - start < 20
+
+
+def test_hints_are_given_where_a_name_may_be_misspelt(tmp_path):
+    files = {f"task{i:04}_{'abcdefgh' * 4}": None for i in range(3000)}
+    (tmp_path / "splits/default").mkdir(parents=True)
+    listed = "\n".join(name.replace("a", "b") for name in files)
+    (tmp_path / "splits/default/train_tasks.txt").write_text(listed)
+    start = time.monotonic()
+    splits = data_checks._Splits(epath.Path(tmp_path))
+    assert len(list(splits.unlisted(files))) == 3000
+    assert time.monotonic() - start < 10
+    (finding,) = splits.unlisted({f"tbsk0001_{'bbcdefgh' * 3}": None})
+    assert finding.note.startswith("no split file names it; did you mean 'tbsk0001_")
 
 
 # --- folders
