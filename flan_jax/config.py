@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.modules import ROOT, import_modules, known_task_modules, ships_with_package
 
-# The folder that holds gin_configs/, in a checkout and in an installed wheel alike.
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "import_modules", "known_task_modules", "ships_with_package"]
+
 ENGINES = ("flan_jax", "t5x")
 # Macros whose command-line value is always a string, whatever it looks like to gin.
 PATH_MACROS = frozenset(
@@ -426,40 +427,6 @@ def _bindings(parts: Sequence[Part]) -> list[str]:
                 if isinstance(statement.value, Reference) and statement.value[0] == "@":
                     names.add(statement.value[1:].removesuffix("()"))
     return sorted(names)
-
-
-def import_modules(names: str | Sequence[str] | None) -> None:
-    """Imports task modules by name.
-
-    Raises:
-        ConfigError: a module is not found; errors inside a module pass through.
-    """
-    import importlib
-    import sys
-
-    modules = [names] if isinstance(names, str) else list(names or ())
-    # The console script does not put the working directory on the path as `python -m` does.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, "")
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name and (module == error.name or module.startswith(error.name + ".")):
-                hint = did_you_mean(module, known_task_modules())
-                raise ConfigError(f"no task module {module!r}{hint}") from None
-            raise
-
-
-def known_task_modules() -> list[str]:
-    """Returns the modules under tasks/, for suggestions and for `flan-jax tasks`."""
-    folder = ROOT / "tasks"
-    found = []
-    for path in sorted(folder.rglob("*.py")):
-        relative = path.relative_to(ROOT).with_suffix("")
-        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
-        found.append(".".join(parts))
-    return found
 
 
 def describe(values: Mapping[str, Any]) -> str:

@@ -435,6 +435,27 @@ def test_a_module_that_is_not_there_is_named():
         config.import_modules(["math", "no_such_package.x"])
 
 
+@pytest.mark.parametrize(
+    "module, ships",
+    [
+        ("tasks.minilab", True),
+        ("tasks.natural_instructions.super_ni", True),
+        ("tasks", True),
+        ("tasks.mine", False),
+        ("tasks/minilab", False),
+        ("../tasks.minilab", False),
+        ("os", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_ships_with_the_package_is_told_by_name(module, ships, tmp_path, monkeypatch):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert config.ships_with_package(module) is ships
+
+
 def test_an_import_that_fails_inside_a_module_keeps_its_error(tmp_path, monkeypatch):
     (tmp_path / "breaks_when_imported.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -12,6 +12,7 @@ LIGHT = (
     "flan_jax.errors",
     "flan_jax.commands",
     "flan_jax.config",
+    "flan_jax.modules",
     "flan_jax.quiet",
     "flan_jax.terminal",
     "flan_jax.__version__",
@@ -108,7 +109,8 @@ def test_the_command_line_imports_nothing_heavy(path):
 
 
 @pytest.mark.parametrize(
-    "path", files("flan_jax/config.py", "flan_jax/errors.py", "flan_jax/quiet.py")
+    "path",
+    files(*(f"flan_jax/{name}.py" for name in ("config", "errors", "modules", "quiet"))),
 )
 def test_what_the_command_line_imports_is_light_itself(path):
     found = imports(path, top_level_only=True)
