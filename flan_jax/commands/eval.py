@@ -5,6 +5,7 @@ predictions.jsonl (one object an example) in --out. A checkpoint carries its own
 """
 
 import argparse
+import dataclasses
 
 from flan_jax import terminal
 from flan_jax.commands import common
@@ -15,11 +16,14 @@ TAKES_GIN = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--checkpoint", required=True, help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200"
+        "--checkpoint",
+        required=True,
+        type=common.path,
+        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200",
     )
-    parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
-    parser.add_argument("--out", required=True, help="folder for the results")
-    parser.add_argument("--module", action="append", default=[], help="task module to import")
+    parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
+    parser.add_argument("--out", required=True, type=common.path, help="folder for the results")
+    common.add_module_argument(parser)
     common.add_gin_arguments(parser)
 
 
@@ -38,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.evaluation import report
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
 
-    summary = evaluate(EvalConfig(), str(found.path), args.out)  # type: ignore[call-arg]
+    chosen = EvalConfig()  # type: ignore[call-arg]
+    # Processes that prepare data import all of them.
+    modules = [*common.as_modules(chosen.modules), *args.module]
+    summary = evaluate(dataclasses.replace(chosen, modules=modules), str(found.path), args.out)
     report.print_tables(summary)
     terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0

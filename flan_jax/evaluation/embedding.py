@@ -70,6 +70,7 @@ class CheckpointEncoder:
             found = _find(checkpoint)
             self._model = _model(found)
             _check_vocabulary(found)
+            families.check_vocabulary(self._model.config.vocab_size)
         except CheckpointError as error:
             raise CheckpointError(f"encoder {self.name!r}: {error}") from None
         self.step = found.step
@@ -174,7 +175,7 @@ def _model(found: checkpoints.Found) -> Model:
         )
     try:
         return Model(getattr(module, config)(**fields))
-    except (TypeError, ValueError) as error:  # of another version of this package
+    except (TypeError, ConfigError) as error:  # of another version of this package
         raise CheckpointError(
             f"{found.path} was saved for a {config} that this version does not know: {error}; "
             "give a checkpoint that this version wrote"

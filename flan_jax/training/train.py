@@ -13,7 +13,7 @@ from etils import epath
 from flan_jax import terminal
 from flan_jax.data import loader
 from flan_jax.files import lock_folder
-from flan_jax.models.families import Model
+from flan_jax.models.families import Model, check_vocabulary
 from flan_jax.training import checkpoints, digest, identity, inputs, model_info, telemetry
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import state as state_lib
@@ -72,6 +72,7 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
 
     # 2. Model, optimizer and objective, as shapes only.
     model = Model(config.model)
+    check_vocabulary(config.model.vocab_size)
     optimizer = config.optimizer.build(model.axes)
     recipe = state_lib.Recipe(model, optimizer, config.loss, config.microbatches, config.seed)
     shardings = state_lib.state_shardings(recipe, mesh)
