@@ -46,7 +46,7 @@ def no_settings_from_elsewhere() -> Iterator[None]:
 
 
 def _forget_settings() -> None:
-    from flan_jax.commands.common import SETTINGS
+    from flan_jax.macros import SETTINGS
 
     gin = sys.modules.get("gin")
     for name in SETTINGS:

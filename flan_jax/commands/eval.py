@@ -7,6 +7,7 @@ that the command line does not name.
 """
 
 import argparse
+import dataclasses
 
 from flan_jax import terminal
 from flan_jax.commands import common, inherit
@@ -17,10 +18,13 @@ TAKES_GIN = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--checkpoint", required=True, help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200"
+        "--checkpoint",
+        required=True,
+        type=common.path,
+        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200",
     )
-    parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
-    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
+    parser.add_argument("--out", required=True, type=common.path, help="folder for the results")
     inherit.add_arguments(parser)
     common.add_fresh_argument(parser)
     common.add_gin_arguments(parser)
@@ -48,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
     with border(f"settings of checkpoint {found.path}", ConfigError):
         chosen = EvalConfig()  # type: ignore[call-arg]
+    # Processes that prepare data import all of them.
+    named = [*common.as_modules(chosen.modules), *args.module]
+    chosen = dataclasses.replace(chosen, modules=named)
     summary = evaluate(chosen, str(found.path), args.out, fresh=args.fresh)
     report.print_tables(summary)
     terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import config, terminal
+from flan_jax.commands import common
 from flan_jax.errors import CheckpointError, quoted
 
 _MODULE = "MIXTURE_OR_TASK_MODULE"
@@ -19,7 +20,7 @@ _MODULE = "MIXTURE_OR_TASK_MODULE"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --module and --trust."""
-    parser.add_argument("--module", action="append", default=[], help="task module to import")
+    common.add_module_argument(parser)
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -93,7 +94,7 @@ def _check_modules(
     if args.trust or _MODULE in given:
         return
     for name in _stored_modules(config.macros([inherited]), inherited.origin):
-        if name not in args.module and not ships_with_package(name):
+        if name not in args.module and not config.ships_with_package(name):
             raise CheckpointError(
                 f"checkpoint {inherited.origin} wants the task module {quoted(name)}, which is "
                 f"code and does not ship with flan-jax: add --module={name} if you know it, "
@@ -105,8 +106,3 @@ def _stored_modules(settings: Mapping[str, Any], where: str) -> list[str]:
     from flan_jax.training import stored_settings
 
     return stored_settings.modules_of(config.resolved(settings), f"checkpoint {where}")
-
-
-def ships_with_package(module: str) -> bool:
-    """Whether a task module is one of this package's own."""
-    return module in config.known_task_modules()

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 _WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
 _HEADS = ("metric", "score", "95 %", "ROUGE-L", "exact match", "n")
@@ -30,10 +31,16 @@ _LONGEST_NAME = 200
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--predictions", required=True, action="append", metavar="FILE", help="may come repeatedly"
+        "--predictions",
+        required=True,
+        action="append",
+        type=common.path,
+        metavar="FILE",
+        help="may come repeatedly",
     )
     parser.add_argument(
         "--references",
+        type=common.path,
         metavar="FOLDER_OR_FILE",
         help="may be left out where predictions carry their own (tk_instruct, flan_jax)",
     )
@@ -46,15 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--track", default="default", choices=("default", "xlingual"))
     parser.add_argument(
         "--tokenizer",
+        type=common.path,
         metavar="FOLDER_OR_FILE",
         help="GPT-2's tokenizer.json, or a folder with it or with vocab.json and merges.txt; the "
         "cross-lingual track needs it",
     )
     parser.add_argument(
-        "--bootstrap", type=int, default=1000, help="samples for intervals (default: 1000)"
+        "--bootstrap",
+        type=common.whole(0),
+        default=1000,
+        help="samples for intervals (default: 1000)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--processes", type=int, help="default: as many as there are cores")
+    parser.add_argument("--seed", type=common.SEED, default=0, help="of the samples (default: 0)")
+    parser.add_argument(
+        "--processes", type=common.whole(), help="default: as many as there are cores"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, unrounded")
 
 

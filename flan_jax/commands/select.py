@@ -17,6 +17,7 @@ import argparse
 from typing import Any
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 TAKES_GIN = True
 # Options that are a path; --library, --encoder and --base may be one.
@@ -61,23 +62,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = _add_scoring(parser)
     _add_choice(how)
     out = parser.add_argument_group("what comes out")
-    out.add_argument("--out", metavar="FILE", help="write the manifest here")
+    out.add_argument("--out", type=common.path, metavar="FILE", help="write the manifest here")
     out.add_argument("--json", action="store_true", help="print the manifest")
-    out.add_argument("--explain", metavar="FILE.html", help="write a page that says why")
-    out.add_argument("--show", type=int, help="tasks of the ranking to print (those chosen)")
+    out.add_argument(
+        "--explain", type=common.path, metavar="FILE.html", help="write a page that says why"
+    )
+    out.add_argument(
+        "--show", type=common.whole(), help="tasks of the ranking to print (those chosen)"
+    )
     out.add_argument("--rates", default="uniform", help="uniform, examples or softmax")
-    out.add_argument("--cap", type=int, help="with examples: most examples of a task that count")
-    out.add_argument("--temperature", type=float, default=0.1, help="with softmax (0.1)")
+    out.add_argument(
+        "--cap", type=common.whole(), help="with examples: most examples of a task that count"
+    )
+    out.add_argument(
+        "--temperature", type=common.number(0, above=True), default=0.1, help="with softmax (0.1)"
+    )
     _add_align(made["align"])
     _add_library(made["evaluate"])
     _add_scoring(made["evaluate"])
     _add_evaluate(made["evaluate"])
     _add_library(made["map"])
     _add_scoring(made["map"])
-    made["map"].add_argument("--out", metavar="FILE.html", required=True)
+    made["map"].add_argument("--out", type=common.path, metavar="FILE.html", required=True)
     _add_library(made["samples"])
-    made["samples"].add_argument("--out", metavar="FILE.jsonl", required=True)
-    made["samples"].add_argument("-n", type=int, default=32, help="inputs of each task (32)")
+    made["samples"].add_argument("--out", type=common.path, metavar="FILE.jsonl", required=True)
+    made["samples"].add_argument(
+        "-n", type=common.whole(), default=32, help="inputs of each task (32)"
+    )
     _add_study(made["study"])
 
 
@@ -97,7 +108,11 @@ def _add_library(parser: argparse.ArgumentParser) -> Any:
         help="only these tasks of it: a mixture, a cluster or a task; repeatable",
     )
     group.add_argument(
-        "--module", action="append", default=[], help="task module to import too; repeatable"
+        "--module",
+        action="append",
+        default=[],
+        type=common.module,
+        help="task module to import too, by name or file; repeatable",
     )
     return group
 
@@ -106,6 +121,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> Any:
     how = parser.add_argument_group("how")
     how.add_argument(
         "--encoder",
+        type=common.path,
         help="lexical, name or folder of a sentence-transformers model, or t5:CHECKPOINT",
     )
     how.add_argument(
@@ -113,7 +129,12 @@ def _add_scoring(parser: argparse.ArgumentParser) -> Any:
         default="mean",
         help="of pairs of instructions: mean, max, top_p, centroid, rank_vote or round_robin",
     )
-    how.add_argument("--top-p", type=float, default=0.25, help="share of the pairs (0.25)")
+    how.add_argument(
+        "--top-p",
+        type=common.number(0, 1, above=True),
+        default=0.25,
+        help="share of the pairs (0.25)",
+    )
     how.add_argument("--transform", default="none", help="none, center, whiten or within")
     return how
 
@@ -124,28 +145,45 @@ def _add_choice(how: Any) -> None:
         default="instructions",
         help="instructions, or a baseline: random, all, samples or oracle",
     )
-    how.add_argument("--samples", metavar="FILE.jsonl", help="for samples: see `select samples`")
-    how.add_argument("--transfer", metavar="FILE.csv", help="for oracle: source,target,score")
-    how.add_argument("-k", type=int, help="number of tasks (5, unless another rule is given)")
+    how.add_argument(
+        "--samples",
+        type=common.path,
+        metavar="FILE.jsonl",
+        help="for samples: see `select samples`",
+    )
+    how.add_argument(
+        "--transfer", type=common.path, metavar="FILE.csv", help="for oracle: source,target,score"
+    )
+    how.add_argument(
+        "-k", type=common.whole(), help="number of tasks (5, unless another rule is given)"
+    )
     how.add_argument("--combine", default="mean", help="of several targets: mean, max or turns")
-    how.add_argument("--threshold", type=float, help="least score")
-    how.add_argument("--z", type=float, help="least score in standard deviations above chance")
-    how.add_argument("--most", type=int, help="most tasks that such a rule may choose")
+    how.add_argument("--threshold", type=common.number(), help="least score")
+    how.add_argument(
+        "--z", type=common.number(), help="least score in standard deviations above chance"
+    )
+    how.add_argument("--most", type=common.whole(), help="most tasks that such a rule may choose")
     how.add_argument("--diversity", default="none", help="none, mmr or facility")
-    how.add_argument("--weight", type=float, default=0.7, help="of score against diversity (0.7)")
-    how.add_argument("--per-cluster", type=int, help="most tasks of one cluster")
-    how.add_argument("--budget", type=int, help="most tokens of all tasks together")
-    how.add_argument("--sizes", metavar="CSV", help="tokens of tasks: columns task,tokens")
-    how.add_argument("--bootstrap", type=int, default=100, help="resamplings (100)")
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument(
+        "--weight", type=common.number(0, 1), default=0.7, help="of score against diversity (0.7)"
+    )
+    how.add_argument("--per-cluster", type=common.whole(), help="most tasks of one cluster")
+    how.add_argument("--budget", type=common.whole(), help="most tokens of all tasks together")
+    how.add_argument(
+        "--sizes", type=common.path, metavar="CSV", help="tokens of tasks: columns task,tokens"
+    )
+    how.add_argument("--bootstrap", type=common.whole(0), default=100, help="resamplings (100)")
+    how.add_argument("--seed", type=common.SEED, default=0)
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
-    from flan_jax.commands import common
-
     _add_library(parser)
-    parser.add_argument("--base", help="name or folder of a sentence-transformers model")
-    parser.add_argument("--out", metavar="DIR", help="folder for the aligned model")
+    parser.add_argument(
+        "--base", type=common.path, help="name or folder of a sentence-transformers model"
+    )
+    parser.add_argument(
+        "--out", type=common.path, metavar="DIR", help="folder for the aligned model"
+    )
     parser.add_argument(
         "--held-out",
         action="append",
@@ -158,28 +196,41 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--transfer", metavar="FILE.csv", help="columns source,target,score")
+    parser.add_argument(
+        "--transfer", type=common.path, metavar="FILE.csv", help="columns source,target,score"
+    )
     parser.add_argument(
         "--paraphrases",
         nargs="?",
+        type=lambda text: text and common.path(text),
         const="",
         metavar="FILE.jsonl",
         help="how often wordings find their own task: those of the file, a library of other "
         "wordings, or each instruction in turn, its task keeping the others",
     )
     parser.add_argument(
-        "-k", action="append", type=int, default=[], help="of regret@k; repeatable (1, 3, 5, 10)"
+        "-k",
+        action="append",
+        type=common.whole(),
+        default=[],
+        help="of regret@k; repeatable (1, 3, 5, 10)",
     )
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument(
+        "--level",
+        type=common.number(0, 1, above=True),
+        default=0.95,
+        help="of the intervals (0.95)",
+    )
+    parser.add_argument("--seed", type=common.SEED, default=0, help="of the bootstrap")
     parser.add_argument("--json", action="store_true", help="as JSON, with every target")
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
-    from flan_jax.commands import common
-
     parser.add_argument(
-        "--out", metavar="DIR", help="folder of runs, table and page (runs/selection)"
+        "--out",
+        type=common.path,
+        metavar="DIR",
+        help="folder of runs, table and page (runs/selection)",
     )
     parser.add_argument("--fast", action="store_true", help="a few steps: to see that it runs")
     common.add_gin_arguments(parser)
@@ -246,7 +297,6 @@ def load_library(args: argparse.Namespace, configured: bool = False) -> tuple[An
         FlanJaxError: it was not named, or cannot be read.
     """
     from flan_jax import config
-    from flan_jax.commands import common
     from flan_jax.errors import ConfigError
     from flan_jax.selector import sources
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from flan_jax import terminal
-from flan_jax.commands import select
+from flan_jax.commands import common, select
 from flan_jax.errors import ConfigError, DataError
 
 ALIGN = "gin_configs/experiments/selector_align.gin"
@@ -17,9 +17,8 @@ def run_align(args: argparse.Namespace) -> int:
     if not args.base or not args.out:
         raise ConfigError("align needs --base (name or folder of a model) and --out (a folder)")
     from flan_jax import config
-    from flan_jax.commands import common
 
-    experiments = args.gin_file or [ALIGN]
+    experiments = args.gin_file or [config.read_own(ALIGN)]
     parts = config.compose_parts(experiments, "flan_jax", "select_align", args.gin_overrides)
     common.configure(parts, ["flan_jax.selector.pairs"])
     _, library = select.load_library(args, configured=True)
@@ -128,8 +127,6 @@ def run_samples(args: argparse.Namespace) -> int:
     from flan_jax.instructions import mixtures
     from flan_jax.terminal import Progress
 
-    if args.n < 1:
-        raise ConfigError(f"-n={args.n} must be at least 1")
     files.check_out(args.out)
     _, library = select.load_library(args)
     rows = []
@@ -151,12 +148,10 @@ def run_samples(args: argparse.Namespace) -> int:
 
 def run_study(args: argparse.Namespace) -> int:
     """Trains on what is selected, on random tasks and on all."""
-    from flan_jax.commands import common
-
     out = args.out or ("runs/selection_fast" if args.fast else "runs/selection")
-    experiments = [STUDY, *([STUDY_FAST] if args.fast else []), *args.gin_file]
+    own = [STUDY, *([STUDY_FAST] if args.fast else [])]
     with common.study(out):
-        setup = common.start_study("select_study", out, experiments, args.gin_overrides)
+        setup = common.start_study("select_study", out, own, args.gin_file, args.gin_overrides)
 
         from flan_jax.studies import selection
 

@@ -26,6 +26,7 @@ from flan_jax.instructions.recipes import get_recipe
 from flan_jax.instructions.registration import RANKED
 from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.kinds import whole_number
 from flan_jax.terminal import Progress
 
 # Starting a process that imports TensorFlow costs as much as preparing this many examples.
@@ -41,8 +42,7 @@ class Renderings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.count, int) or self.count < 1:
-            raise DataError(f"renderings must be a whole number above 0, got {self.count!r}")
+        whole_number("renderings", self.count, error=DataError)
 
     @property
     def all_keys(self) -> list[RenderingKey]:
@@ -310,7 +310,7 @@ def _unavailable(name: str, todo: Sequence[UnitSpec], report: Callable[[str], No
         DataError: there are some, and SKIP_UNAVAILABLE does not say to go on without.
     """
     tasks = [seqio.TaskRegistry.get(task) for task in dict.fromkeys(spec.task for spec in todo)]
-    skip = str(settings.setting("SKIP_UNAVAILABLE", False)) in ("True", "true", "1")
+    skip = settings.setting("SKIP_UNAVAILABLE", False)
     # What is sure to fail is told before hours are spent on downloads.
     missing = tfds_source.unavailable(tasks)
     if skip or not missing:

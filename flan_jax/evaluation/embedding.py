@@ -72,6 +72,7 @@ class CheckpointEncoder:
             found = _find(checkpoint)
             self._model = _model(found)
             _check_vocabulary(found)
+            families.check_vocabulary(self._model.config.vocab_size)
         except CheckpointError as error:
             raise CheckpointError(f"encoder {self.name!r}: {error}") from None
         self.step = found.step

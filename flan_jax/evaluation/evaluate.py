@@ -10,14 +10,14 @@ import gin
 import jax
 from etils import epath
 
-from flan_jax import files, terminal
+from flan_jax import files, macros, terminal
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.data.records import Example
-from flan_jax.errors import CheckpointError, ConfigError
+from flan_jax.errors import CheckpointError
 from flan_jax.evaluation import generation, ranking, report
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.decoding import Decoding
-from flan_jax.models.families import Model, Params
+from flan_jax.models.families import Model, Params, check_vocabulary
 from flan_jax.training import checkpoints, identity
 from flan_jax.training import mesh as mesh_lib
 
@@ -57,13 +57,14 @@ class EvalConfig:
     decoding: Decoding = Decoding()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ConfigError("EVAL_BATCH_SIZE must be a whole number above 0")
-        if self.examples is not None and self.examples < 1:
-            raise ConfigError(f"EVAL_EXAMPLES must be None or above 0, not {self.examples}")
-        lengths = self.feature_lengths
-        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
-            raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+        macros.check(
+            TASK_FEATURE_LENGTHS=self.feature_lengths,
+            EVAL_BATCH_SIZE=self.batch_size,
+            EVAL_SPLIT=self.split,
+            EVAL_EXAMPLES=self.examples,
+            RENDER_SEED=self.render_seed,
+            SEED=self.seed,
+        )
 
 
 def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
@@ -148,6 +149,7 @@ def _evaluate(
     fresh: bool,
 ) -> dict[str, Any]:
     model = Model(config.model)
+    check_vocabulary(config.model.vocab_size)
     found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None
     if found is not None:
         check_checkpoint(found, model)

@@ -15,7 +15,7 @@ import gin
 import jax
 from flax import nnx
 
-from flan_jax.errors import ConfigError
+from flan_jax.errors import ConfigError, quoted
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 Params = dict[str, jax.Array]
@@ -29,6 +29,27 @@ VOCABULARY_MULTIPLE = 128
 def padded_vocab_size(multiple: int = VOCABULARY_MULTIPLE) -> int:
     """Returns the size of the shared vocabulary, rounded up to a multiple."""
     return -(-VOCABULARY.vocab_size // multiple) * multiple
+
+
+def check_vocabulary(rows: int) -> None:
+    """Refuses a table that has no row for a token of the vocabulary in use.
+
+    Looking such a token up gives NaN, which would be noticed as a loss that is none. Sentinels are
+    not counted, as no text becomes one: published tables have fewer rows than all of them need.
+
+    Args:
+        rows: of the table of tokens.
+
+    Raises:
+        ConfigError: names the vocabulary, both sizes, and what would fit.
+    """
+    tokens = VOCABULARY.vocab_size - VOCABULARY.extra_ids
+    if tokens > rows:
+        raise ConfigError(
+            f"VOCABULARY {quoted(VOCABULARY.spec)} has {tokens:,} tokens, and the model's table "
+            f"only {rows:,} rows (VOCAB_SIZE={rows}): VOCAB_SIZE={padded_vocab_size()} would fit, "
+            "or set VOCABULARY to the one that the model is for"
+        )
 
 
 def register_families() -> None:

@@ -15,11 +15,12 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import json_files, terminal
+from flan_jax import json_files, macros, terminal
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.evaluation import report
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
+from flan_jax.kinds import Whole
 from flan_jax.selector import baselines, manifest, sources
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
@@ -169,14 +170,13 @@ class Study:
             )
         library = whole.only(candidates, [values["CANDIDATES"]])
         ks = tuple(sorted(set(values["KS"])))
-        if not ks or any(type(k) is not int or not 1 <= k <= len(library.tasks) for k in ks):
+        if not ks or not all(map(Whole(1, len(library.tasks)).fits, ks)):
             raise ConfigError(
                 f"KS={values['KS']}: whole numbers from 1 to {len(library.tasks)}, the tasks of "
                 f"{values['CANDIDATES']}"
             )
         draws = values["RANDOM_DRAWS"]
-        if type(draws) is not int or draws < 1:
-            raise ConfigError(f"RANDOM_DRAWS={draws!r} must be a whole number above 0")
+        macros.check(RANDOM_DRAWS=draws)
         encoder = get_encoder(values["ENCODER"], all_instructions(whole))
         parameters = Parameters(
             k=ks[-1],
@@ -235,8 +235,7 @@ def _targets(names: Sequence[str], each: int | None) -> tuple[str, ...]:
     """Returns the tasks of the mixtures named, of each the first `each` by name."""
     if isinstance(names, str) or not names:
         raise ConfigError(f"TARGETS={names!r}: a list of tasks and mixtures")
-    if each is not None and (type(each) is not int or each < 1):
-        raise ConfigError(f"TARGETS_EACH={each!r} must be None or a whole number above 0")
+    macros.check(TARGETS_EACH=each)
     found: dict[str, None] = {}
     for name in names:
         tasks = sorted(task.name for task in mixtures.member_tasks(name))

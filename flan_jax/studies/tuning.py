@@ -5,7 +5,6 @@ the base itself, and a baseline that learns nothing answer the same test instanc
 """
 
 import dataclasses
-import importlib
 import os
 import shlex
 import time
@@ -16,7 +15,7 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import json_files, terminal
+from flan_jax import config, json_files, terminal
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation import report
 from flan_jax.evaluation.generation import Prediction
@@ -126,7 +125,7 @@ def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[
 def _nearest_wording(seen: str, asked: Sequence[Prediction]) -> list[Prediction]:
     """Answers what the base was asked by the rules of the laboratory's own module."""
     names = TrainConfig().module_names  # type: ignore[call-arg]
-    modules = [importlib.import_module(name) for name in names]
+    modules = config.import_modules(names)
     laboratories = [module for module in modules if hasattr(module, "NearestWording")]
     if not laboratories:
         raise ConfigError(f"MIXTURE_OR_TASK_MODULE: no NearestWording in {', '.join(names)}")

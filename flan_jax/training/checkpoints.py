@@ -202,7 +202,7 @@ def _best_first(directory: str, steps: list[int]) -> list[int]:
     note = next(iter(runs.values()), {}).get(retention_lib.NOTE) or {}
     if not note.get("best_metric"):
         raise CheckpointError(f"the run in {directory} has no BEST_METRIC to say what is best")
-    mode = note.get("best_mode", retention_lib.MODES[0])
+    mode = note.get("best_mode") or "min"
     rule = Retention(best_metric=note["best_metric"], best_mode=mode)
     ranked = rule.ranked(retention_lib.read_note(step, run) for step, run in runs.items())
     if not ranked:

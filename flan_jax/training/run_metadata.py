@@ -14,7 +14,8 @@ from etils import epath
 from flan_jax import json_files
 from flan_jax.errors import CheckpointError, DataError, quoted
 from flan_jax.json_files import Fields
-from flan_jax.training.retention import MODES, NOTE
+from flan_jax.macros import MODES
+from flan_jax.training.retention import NOTE
 
 FILE = "run/metadata"
 _MOST_BYTES = 1 << 26
@@ -113,5 +114,5 @@ def _check_note(note: Fields) -> None:
             note.fail("metrics", f"has no number for {quoted(name)}")
     if note.object.get("best_metric") is not None:
         note.name("best_metric")
-    if note.object.get("best_mode", MODES[0]) not in MODES:
-        note.fail("best_mode", f"must be one of {', '.join(MODES)}")
+    if not MODES.fits(note.object.get("best_mode", "min")):
+        note.fail("best_mode", f"must be {MODES.words('')}")

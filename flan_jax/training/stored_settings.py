@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flan_jax import macros
 from flan_jax.config import Reference
 from flan_jax.errors import CheckpointError, ConfigError, border, quoted
 
@@ -26,13 +27,7 @@ MODULE = "MIXTURE_OR_TASK_MODULE"
 VOCABULARY = "VOCABULARY"
 # Settings of which the machine, or what was done on it, is the reason: places, reports, hooks.
 # A checkpoint neither holds them nor hands them on.
-LOCAL = frozenset(
-    [
-        "MODEL_DIR", "PREPARED_DIR", "INITIAL_CHECKPOINT_PATH", "TFDS_DATA_DIR", "SUPER_NI_DIR",
-        "NI_V1_DIR", "SUPER_NI_TASKS", "FLAN_TEMPLATES", "EMBEDDINGS_DIR", "LIBRARY", "ENCODER",
-        "WANDB_PROJECT", "PROFILE_STEPS", "HOOKS",
-    ]
-)  # fmt: skip
+LOCAL = frozenset(macros.LOCAL)
 # Those of them that prompts depend on: whoever evaluates may need them.
 SHAPING = frozenset(["SUPER_NI_DIR", "NI_V1_DIR", "SUPER_NI_TASKS", "FLAN_TEMPLATES", VOCABULARY])
 # Vocabularies that are names; any other is a place.

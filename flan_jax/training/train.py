@@ -16,7 +16,7 @@ from flan_jax.data import loader
 from flan_jax.errors import OutputError
 from flan_jax.files import lock_folder, replace_text
 from flan_jax.instructions.vocabulary import VOCABULARY
-from flan_jax.models.families import Model
+from flan_jax.models.families import Model, check_vocabulary
 from flan_jax.training import (
     carried_vocabulary,
     checkpoints,
@@ -101,6 +101,7 @@ def _train(
 
     # 2. Model, optimizer and objective, as shapes only.
     model = Model(config.model)
+    check_vocabulary(config.model.vocab_size)
     optimizer = config.optimizer.build(model.axes)
     recipe = state_lib.Recipe(model, optimizer, config.loss, config.microbatches, config.seed)
     shardings = state_lib.state_shardings(recipe, mesh)

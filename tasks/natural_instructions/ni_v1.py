@@ -31,7 +31,7 @@ from absl import logging
 from etils import epath
 
 from flan_jax import files, settings
-from flan_jax.errors import ConfigError, DataError, quoted
+from flan_jax.errors import DataError
 from flan_jax.evaluation import metrics, references
 from flan_jax.instructions import cards, encodings_v1, mixtures, registration, schema, schema_v1
 from flan_jax.instructions.rendering import Draws
@@ -41,8 +41,6 @@ from tasks.natural_instructions import index
 PREFIX = "ni_v1_"
 DEFAULT_ENCODING = "full"
 DEFAULT_BUDGET = 1024
-# In the byte vocabulary the query with nothing in it takes 16 tokens.
-_LEAST_BUDGET = 32
 # Every vocabulary that VOCABULARY takes has at most as many tokens as the text has bytes.
 _TOKENS_PER_BYTE = 1
 # The release's instances to test on: a hundred, spread evenly from this position on.
@@ -93,14 +91,7 @@ class Rendering:
         """
         name = str(settings.setting("NI_V1_ENCODING", DEFAULT_ENCODING))
         encoding = encodings_v1.get_encoding(name)
-        budget = settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET)
-        digits = str(budget).strip()
-        if not 0 < len(digits) < 10 or not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
-            raise ConfigError(
-                f"NI_V1_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not "
-                f"{quoted(budget)}"
-            )
-        return cls(encoding, name, int(digits))
+        return cls(encoding, name, settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET))
 
     def facts(self) -> dict[str, Any]:
         """What of it shapes prompts."""

@@ -23,7 +23,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -31,7 +31,7 @@ from absl import logging
 from etils import epath
 
 from flan_jax import files, settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
+from flan_jax.errors import DataError
 from flan_jax.evaluation import metrics
 from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
 from flan_jax.instructions.rendering import Draws, current_rendering
@@ -56,8 +56,6 @@ __all__ = [
 ]  # fmt: skip
 DEFAULT_ENCODING = "def_pos2"
 DEFAULT_BUDGET = 1024
-# In the byte vocabulary the query with nothing in it takes 55 tokens.
-_LEAST_BUDGET = 64
 _MIXED_SPLITS = {"train": "train", **HELD_OUT}
 # Parsed files kept for the next split or rendering of the same task; one may take 50 MB.
 _KEPT_FILES = 4
@@ -84,18 +82,7 @@ class Rendering:
         encoding = str(settings.setting("SUPER_NI_ENCODING", DEFAULT_ENCODING))
         encodings.check_encoding(encoding)
         overflow = settings.setting("SUPER_NI_OVERFLOW", "keep_query")
-        ways = get_args(encodings.Overflow)
-        if overflow not in ways:
-            hint = did_you_mean(str(overflow), ways)
-            raise ConfigError(f"SUPER_NI_OVERFLOW is {' or '.join(ways)}, not {overflow!r}{hint}")
-        budget = settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET)
-        digits = str(budget).strip()
-        if not 0 < len(digits) < 10 or not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
-            raise ConfigError(
-                f"SUPER_NI_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not "
-                f"{quoted(budget)}"
-            )
-        return cls(encoding, int(digits), overflow)
+        return cls(encoding, settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET), overflow)
 
     def facts(self) -> dict[str, Any]:
         """Returns what prompts depend on."""

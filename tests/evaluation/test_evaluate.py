@@ -109,7 +109,7 @@ def test_what_is_evaluated_already_stands(trained, tmp_path, capsys):
 
 
 def test_the_number_of_examples_is_checked(trained, tmp_path):
-    with pytest.raises(ConfigError, match="EVAL_EXAMPLES must be None or above 0, not 0"):
+    with pytest.raises(ConfigError, match="EVAL_EXAMPLES must be None or a whole number"):
         evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=0")
 
 
@@ -278,7 +278,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(trained, tmp_path, monkeypat
         (["--gin.VOCABULARY=default"], CheckpointError, "vocabulary"),
         (["--gin.EMB_DIM=16"], CheckpointError, r"model emb_dim \(32 -> 16\)"),
         (["--gin.DECODING=beem"], ConfigError, "did you mean 'beam'"),
-        (["--gin.DECODING=beam", "--gin.NUM_BEAMS=0"], ConfigError, "num_beams must be"),
+        (["--gin.DECODING=beam", "--gin.NUM_BEAMS=0"], ConfigError, "NUM_BEAMS must be"),
         (["--gin.NUM_BEEMS=2"], ConfigError, "did you mean 'NUM_BEAMS'"),
     ],
 )

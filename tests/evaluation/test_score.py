@@ -435,7 +435,7 @@ def test_wrong_names_are_one_clear_error(folder, tmp_path, score):
     preds = write_lines(tmp_path / "p.jsonl", answers(folder))
     with pytest.raises(DataError, match="did you mean 'p.jsonl'"):
         score(tmp_path / "p.json", folder)
-    with pytest.raises(ConfigError, match="--processes is a number above 0, not 0"):
+    with pytest.raises(ConfigError, match="--processes: must be a whole number above 0, not '0'"):
         score(preds, folder, "--processes=0")
     with pytest.raises(ConfigError, match="names a file twice"):
         score(preds, folder, f"--predictions={preds}")

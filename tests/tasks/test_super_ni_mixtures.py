@@ -296,11 +296,11 @@ def test_any_list_of_tasks(super_ni, folder, tmp_path, monkeypatch, how):
         ("TASKS", "task001_a,super_ni_task001_a", DataError, "names 'task001_a' twice"),
         ("TASKS", "nowhere/mine.txt", DataError, "'nowhere/mine.txt', which does not exist"),
         ("TRAIN_TASKS", "13", DataError, "trains on more than 12"),
-        ("TRAIN_TASKS", "0", ConfigError, "at least 1"),
+        ("TRAIN_TASKS", "0", ConfigError, "above 0"),
         ("TRAIN_TASKS", "8;16", ConfigError, "not '8;16'"),
         ("TRAIN_INSTANCES", "-3", ConfigError, "not '-3'"),
         ("TRAIN_INSTANCES", "1.5", ConfigError, "whole number"),
-        ("SEED", "1,2", ConfigError, "one number"),
+        ("SEED", "1,2", ConfigError, "whole number from 0"),
     ],
 )
 def test_wrong_settings(super_ni, folder, monkeypatch, setting, value, error, said):

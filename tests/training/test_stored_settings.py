@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax import config
+from flan_jax import config, macros
 from flan_jax.config import Reference
 from flan_jax.errors import CheckpointError, ConfigError, FlanJaxError
 from flan_jax.training import stored_settings as stored
@@ -247,6 +247,11 @@ def test_modules_are_names(value):
 
 def test_run_files_hold_no_place_that_is_not_local():
     """Whoever adds a macro that names a place adds it to `LOCAL`."""
-    elsewhere = {"MODEL", "MIXTURE_OR_TASK_NAME", "VOCABULARY"}  # looked at on their own
-    no_place = {"INITIAL_CHECKPOINT_PART", "BEST_METRIC", "STOP_METRIC"}
-    assert elsewhere | no_place == config.PATH_MACROS - stored.LOCAL
+    # Looked at on their own.
+    elsewhere = {"MIXTURE_OR_TASK_MODULE", "MIXTURE_OR_TASK_NAME", "VOCABULARY"}
+    places = {name for name, macro in macros.TABLE.items() if macro.path}
+    assert places - stored.LOCAL == elsewhere | {
+        "CHECKPOINT_PATH",
+        "EVAL_OUTPUT_DIR",
+        "INFER_OUTPUT_DIR",
+    }

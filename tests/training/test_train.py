@@ -312,7 +312,10 @@ def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path
         ("MIXTURE_OR_TASK_NAME=toy_trian", "did you mean 'toy_train'"),
         ("MIXTURE_OR_TASK_MODULE=toy_task", "no task module 'toy_task'"),
         ("MODEL=t5_1_1/tinny", "did you mean 't5_1_1/tiny'"),
-        ("TASK_FEATURE_LENGTHS={'inputs': 8}", "needs 'inputs' and 'targets'"),
+        (
+            "TASK_FEATURE_LENGTHS={'inputs': 8}",
+            "TASK_FEATURE_LENGTHS must be a mapping",
+        ),
         ("VOCABULARY=nowhere.model", "does not exist"),
     ],
 )
