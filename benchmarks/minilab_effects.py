@@ -11,10 +11,11 @@ over the nearest wording; then the score by number of training tasks, where such
 """
 
 import argparse
-import json
 import pathlib
 import re
 import statistics
+
+from flan_jax import json_files
 
 WITH = "with_instructions"
 SEEN = "seen"
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="+", help="--out of a finished flan-jax demo")
     parser.add_argument("--metric", choices=("exact_match", "rougeL"), default="exact_match")
     args = parser.parse_args()
-    runs = [json.loads((pathlib.Path(x) / "metrics.json").read_text()) for x in args.folder]
+    runs = [json_files.read_json(pathlib.Path(x) / "metrics.json") for x in args.folder]
     tables = [run["arms" if args.metric == "exact_match" else "rougeL"] for run in runs]
     arms, structures = list(tables[0]), list(tables[0][WITH])
 

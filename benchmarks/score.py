@@ -11,13 +11,14 @@ the scores have to be equal.
 """
 
 import argparse
-import json
 import pathlib
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+
+from flan_jax import json_files
 
 TASKS, PER_TASK, SHORT = 119, 100, (16, 74)  # two tasks have fewer: 11,810 in all
 
@@ -27,7 +28,7 @@ def make_files(folder: str, out: pathlib.Path) -> int:
     from flan_jax.evaluation.references import read_references
 
     tasks = list(read_references(folder).by_task.items())
-    lines: dict[str, list[str]] = {"references": [], "answers": [], "inputs": []}
+    rows: dict[str, list[dict]] = {"references": [], "answers": [], "inputs": []}
     for number in range(TASKS):
         name, instances = tasks[number % len(tasks)]
         copy = number // len(tasks)
@@ -38,14 +39,12 @@ def make_files(folder: str, out: pathlib.Path) -> int:
             references = [_turned(text, copy) for text in instance.references]
             other = _turned(chosen[(i + 1) % most].references[0], copy)
             row = {"references": references, "task_id": f"{name}/{copy}"}
-            lines["references"].append(
-                json.dumps({"id": row_id, **row, "task_category": instance.category})
-            )
+            rows["references"].append({"id": row_id, **row, "task_category": instance.category})
             for kind, text in (("answers", other), ("inputs", _turned(instance.input, copy))):
-                lines[kind].append(json.dumps({"id": row_id, "prediction": text}))
-    for kind, texts in lines.items():
-        (out / f"{kind}.jsonl").write_text("\n".join(texts) + "\n")
-    return len(lines["references"])
+                rows[kind].append({"id": row_id, "prediction": text})
+    for kind, made in rows.items():
+        json_files.write_lines(out / f"{kind}.jsonl", made)
+    return len(rows["references"])
 
 
 def _turned(text: str, copy: int) -> str:
@@ -64,7 +63,7 @@ def measure(out: pathlib.Path, kind: str, processes: int | None) -> tuple[float,
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu, json.loads(printed)
+    return wall, cpu, json_files.loads(printed, "what it printed")
 
 
 def main() -> None:

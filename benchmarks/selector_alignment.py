@@ -12,13 +12,12 @@ alignments are not made again.
 
 import argparse
 import dataclasses
-import json
 import os
 import time
 
 import gin
 
-from flan_jax import config
+from flan_jax import config, json_files
 from flan_jax.selector import align, paraphrases
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
@@ -64,7 +63,7 @@ def main() -> None:
                 "among_five": round(found.among_five, 3),
                 "cluster": round(found.cluster, 3),
             }
-            print(json.dumps(row | facts), flush=True)
+            print(json_files.dumps(row | facts), flush=True)
 
     say("base", args.base, {})
     for experiment in args.experiment or EXPERIMENTS:

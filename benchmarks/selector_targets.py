@@ -9,10 +9,10 @@ source's and a target's instruction, of which a sample is timed.
 """
 
 import argparse
-import json
 import random
 import time
 
+from flan_jax import json_files
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.parameters import Parameters
 from flan_jax.selector.selection import Selector, Target, all_instructions
@@ -29,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     library = load_library(args.library)
     for name in args.encoder or ["lexical"]:
-        print(json.dumps(_measure(library, name, args)), flush=True)
+        print(json_files.dumps(_measure(library, name, args)), flush=True)
 
 
 def _measure(library, name: str, args: argparse.Namespace) -> dict[str, object]:

@@ -7,7 +7,6 @@ does nothing else; the file is in the page cache, as it is from the second searc
 """
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 
 import numpy as np
 
+from flan_jax import json_files
 from flan_jax.selector.vectors import to_grid, top_k
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.file:
-        print(json.dumps(_search(args)))
+        print(json_files.dumps(_search(args)))
         return
     generator = np.random.default_rng(0)
     with tempfile.NamedTemporaryFile() as file:

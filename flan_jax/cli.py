@@ -5,14 +5,15 @@ before it runs, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from flan_jax import __version__, terminal
-from flan_jax.errors import FlanJaxError, did_you_mean
+from flan_jax import __version__, modules, terminal
+from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean, printable
 
 # verb -> what it does; the code of a verb is flan_jax/commands/<verb>.py, with _ for -.
 VERBS = {
@@ -78,14 +79,20 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Offers the nearest option where one is misspelt."""
+    """Offers the nearest option where one is misspelt.
+
+    Raises:
+        ConfigError: an option has a value that it cannot have.
+    """
 
     def error(self, message: str) -> None:  # type: ignore[override]
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
             option = message.removeprefix(prefix).split()[0].split("=")[0]
             message += did_you_mean(option, _options(self))
-        super().error(message)
+        if message.startswith("argument "):  # a value, and not how the command is written
+            raise ConfigError(message.removeprefix("argument "))
+        super().error(printable(message))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -119,6 +126,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point: errors meant for people go to stderr without a traceback, status 2."""
+    modules.working_directory_last()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         # A virtual device that waits in a collective holds a thread of XLA's pool, which has as
@@ -137,8 +145,9 @@ def main() -> None:
         status = 130
     if status:
         # tf.data waits forever at exit for Python functions of a pipeline that failed.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # what could not be written cannot be now
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 

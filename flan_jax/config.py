@@ -9,78 +9,129 @@ A run is composed of parts, each overriding the ones before it:
 4. the command line: `--gin.NAME=value`.
 """
 
-import dataclasses
-import io
+import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.errors import ConfigError, did_you_mean
-
-# The folder that holds gin_configs/, in a checkout and in an installed wheel alike.
-ROOT = Path(__file__).resolve().parent.parent
-ENGINES = ("flan_jax", "t5x")
-# Macros whose command-line value is always a string, whatever it looks like to gin.
-PATH_MACROS = frozenset(
-    [
-        "MODEL_DIR",
-        "INITIAL_CHECKPOINT_PATH",
-        "PREPARED_DIR",
-        "SUPER_NI_DIR",
-        "VOCABULARY",
-        "MODEL",
-        "MIXTURE_OR_TASK_NAME",
-        "PROFILE_STEPS",
-        "INITIAL_CHECKPOINT_PART",
-        "BEST_METRIC",
-        "STOP_METRIC",
-        "TFDS_DATA_DIR",
-        "FLAN_TEMPLATES",
-        "NI_V1_DIR",
-        "EMBEDDINGS_DIR",
-    ]
+from flan_jax import macros as declared
+from flan_jax.errors import ConfigError, did_you_mean, first_line, quoted
+from flan_jax.gin_text import (
+    MOST_TEXT,
+    UNPARSABLE,
+    Part,
+    Reference,
+    macros,
+    origins,
+    parse_value,
+    references,
+    resolved,
+    statements,
 )
-_INCLUDE = re.compile(r"""^include\s+(['"])(?P<path>.+?)\1\s*(#.*)?$""", re.MULTILINE)
+from flan_jax.modules import (
+    ROOT,
+    add_working_directory,
+    as_named,
+    import_modules,
+    is_file_name,
+    known_task_modules,
+    ships_with_package,
+    whence,
+)
+
+__all__ = [
+    "ROOT", "Part", "Reference", "as_named", "import_modules", "known_task_modules", "macros",
+    "resolved", "ships_with_package",
+]  # fmt: skip
+ENGINES = ("flan_jax", "t5x")
+COMMAND_LINE = "the command line"
+_INCLUDE = re.compile(
+    r"""^include[ \t]+(['"])(?P<path>.+?)\1[ \t]*(#.*)?$""",
+    re.MULTILINE,
+)
 _REFERENCE = re.compile(r"%([A-Za-z_]\w*)")
 _IMPORT = re.compile(r"^(?:from\s+[\w.]+\s+)?import\s+.+$", re.MULTILINE)
+_DEEPEST_INCLUDE = 20
+# Names that nobody reads and that are compared with all known ones, which takes time.
+_MOST_COMPARED = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A piece of a composed configuration.
-
-    Attributes:
-        origin: file it comes from, or "the command line".
-        text: gin text without include statements.
-    """
-
-    origin: str
-    text: str
-
-
-def find_gin_file(name: str) -> Path:
+def find_gin_file(name: str, own: bool = False) -> Path:
     """Returns the path of a gin file named relative to the working directory or the package.
+
+    Args:
+        name: the name.
+        own: whether the package's own file comes before one of that name here.
 
     Raises:
         ConfigError: there is none; the nearest gin files are offered.
     """
-    for candidate in (Path(name), ROOT / name, ROOT / "gin_configs" / name):
-        if candidate.is_file():
-            return candidate
+    here = [Path(declared.in_full(name))]
+    there = [ROOT / name, ROOT / "gin_configs" / name]
+    for candidate in [*there, *here] if own else [*here, *there]:
+        # Names that the system refuses name no file: too long, or with a NUL.
+        with contextlib.suppress(OSError, ValueError):
+            if candidate.exists() and not candidate.is_dir():
+                return candidate
     folder = ROOT / "gin_configs"
     known = [str(path.relative_to(ROOT)) for path in sorted(folder.rglob("*.gin"))]
     hint = did_you_mean(name, known) or did_you_mean(f"gin_configs/experiments/{name}", known)
-    raise ConfigError(f"no gin file {name!r}, neither here nor in the package{hint}")
+    raise ConfigError(f"no gin file {quoted(name, 200)}, neither here nor in the package{hint}")
 
 
-def read_gin_file(name: str, _seen: tuple[Path, ...] = ()) -> str:
-    """Returns the text of a gin file with its includes put in place."""
-    path = find_gin_file(name)
-    if path in _seen:
-        raise ConfigError(f"gin file {name!r} includes itself")
-    inline = lambda match: read_gin_file(match["path"], (*_seen, path))  # noqa: E731
-    return _INCLUDE.sub(inline, path.read_text())
+def read_gin_file(name: str, own: bool = False) -> str:
+    """Returns the text of a gin file with its includes put in place.
+
+    Args:
+        name: see `find_gin_file`.
+        own: see `find_gin_file`; a file of the package includes files of the package.
+
+    Raises:
+        ConfigError: there is none, it is not gin (names the file and the line), includes itself,
+            or is too large with what it includes.
+    """
+    return "".join(_read(name, find_gin_file(name, own), (), [MOST_TEXT]))
+
+
+def read_own(name: str) -> Part:
+    """Returns a gin file of the package, whatever lies in the working directory."""
+    return Part(name, read_gin_file(name, own=True))
+
+
+def _read(name: str, path: Path, above: tuple[Path, ...], left: list[int]) -> list[str]:
+    """Returns the pieces of a gin file's text.
+
+    Args:
+        name: as which it is told of.
+        path: where it is.
+        above: the files that include it.
+        left: one number, of characters that it and all further files may have.
+
+    Raises:
+        ConfigError: see `read_gin_file`.
+    """
+    from flan_jax.files import read_text
+
+    first = above[0] if above else path
+    if path in above:
+        raise ConfigError(f"gin file {quoted(name, 200)} includes itself")
+    if len(above) >= _DEEPEST_INCLUDE:
+        raise ConfigError(f"{first}: includes are more than {_DEEPEST_INCLUDE} deep")
+    text = read_text(path, 4 * MOST_TEXT, ConfigError)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    left[0] -= len(text)
+    if left[0] < 0:
+        raise ConfigError(f"{first}: more than {MOST_TEXT:,} characters, with all it includes")
+    statements(Part(name, _INCLUDE.sub("", text)))
+    pieces, done = [], 0
+    for match in _INCLUDE.finditer(text):
+        own = path.is_relative_to(ROOT / "gin_configs")
+        included = find_gin_file(match["path"], own)
+        pieces.append(text[done : match.start()])
+        pieces += _read(match["path"], included, (*above, path), left)
+        done = match.end()
+    return [*pieces, text[done:]]
 
 
 def packaged(path: str) -> str:
@@ -90,75 +141,6 @@ def packaged(path: str) -> str:
     """
     inside = ROOT / path
     return str(inside) if not Path(path).exists() and inside.exists() else path
-
-
-class Reference(str):
-    """A reference to a configurable (`@f()`) or macro (`%NAME`), as it is written in gin."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-class _Symbols:
-    """Reads references and macros as what they are written as; nothing is resolved."""
-
-    def configurable_reference(self, name: str, evaluate: bool) -> Reference:
-        return Reference(f"@{name}" + "()" * evaluate)
-
-    def macro(self, name: str) -> Reference:
-        return Reference(f"%{name}")
-
-
-def _statements(part: Part) -> Iterator[Any]:
-    """Yields gin's parsed statements.
-
-    Raises:
-        ConfigError: a syntax error; names the origin.
-    """
-    from gin import config_parser
-
-    try:
-        yield from config_parser.ConfigParser(io.StringIO(part.text), _Symbols())
-    except (SyntaxError, ValueError, EOFError) as error:
-        raise ConfigError(f"{part.origin}: {_first_line(error)}") from None
-    except Exception as error:  # tokenize raises its own, unrelated types
-        raise ConfigError(f"{part.origin}: not gin: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return " ".join(lines[:3]) or type(error).__name__
-
-
-def macros(parts: Iterable[Part]) -> dict[str, Any]:
-    """Returns the value each macro ends with; references stay what they are, see `Reference`."""
-    values: dict[str, Any] = {}
-    for part in parts:
-        for statement in _statements(part):
-            if hasattr(statement, "selector") and not getattr(statement, "arg_name", "x"):
-                values[statement.selector] = getattr(statement, "value", None)
-    return values
-
-
-def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns macros with references to other macros of `values` replaced by their values.
-
-    Raises:
-        ConfigError: a macro refers to itself.
-    """
-
-    def resolve(value: Any, seen: tuple[str, ...]) -> Any:
-        if isinstance(value, Reference) and value[1:] in values and value[0] == "%":
-            if value[1:] in seen:
-                raise ConfigError(f"macro {value[1:]} refers to itself")
-            return resolve(values[value[1:]], (*seen, value[1:]))
-        if isinstance(value, dict):
-            return {key: resolve(item, seen) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(resolve(item, seen) for item in value)
-        return value
-
-    return {name: resolve(value, (name,)) for name, value in values.items()}
 
 
 def parse_override(argument: str) -> tuple[str, str]:
@@ -172,13 +154,14 @@ def parse_override(argument: str) -> tuple[str, str]:
     """
     name, equals, raw = argument.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"--gin.{argument}: expected --gin.NAME=value")
+        raise ConfigError(f"--gin.{quoted(argument)[1:-1]}: expected --gin.NAME=value")
     name, raw = name.strip(), raw.strip()
-    value = _parse_value(raw)
-    if name in PATH_MACROS:
-        quoted = raw[:1] in ("'", '"') and isinstance(value, str)
-        return name, raw if quoted or raw == "None" else repr(raw)
-    if value is not _UNPARSABLE:
+    value = parse_value(raw)
+    macro = declared.TABLE.get(name)
+    if macro and macro.verbatim and raw != "None":
+        text = value if raw[:1] in ("'", '"') and isinstance(value, str) else raw
+        return name, repr(declared.in_full(text) if macro.path else text)
+    if value is not UNPARSABLE:
         return name, raw
     if raw.lower() in _CONSTANTS:  # as a string, `false` would be true
         meant = _CONSTANTS[raw.lower()]
@@ -186,30 +169,13 @@ def parse_override(argument: str) -> tuple[str, str]:
     return name, repr(raw)
 
 
-_UNPARSABLE = object()
 _CONSTANTS = {"true": "True", "false": "False", "none": "None", "null": "None"}
-
-
-def _parse_value(raw: str) -> Any:
-    """Returns the value of gin text, or _UNPARSABLE unless all of it is one value."""
-    import tokenize
-
-    from gin import config_parser
-
-    try:
-        parser = config_parser.ConfigParser(raw, _Symbols())
-        value = parser.parse_value()
-        rest = {parser._current_token.type, *(token.type for token in parser._token_generator)}
-    except Exception:
-        return _UNPARSABLE
-    ends = rest <= {tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER}
-    return value if ends else _UNPARSABLE
 
 
 def _override_part(overrides: Sequence[str]) -> Part:
     pairs = [parse_override(argument) for argument in overrides]
     text = "".join(f"{name} = {value}\n" for name, value in pairs)
-    return Part("the command line", text)
+    return Part(COMMAND_LINE, text)
 
 
 def _check_names(base: Sequence[Part], experiments: Sequence[Part], overrides: Part | None) -> None:
@@ -218,11 +184,13 @@ def _check_names(base: Sequence[Part], experiments: Sequence[Part], overrides: P
     known = set(macros(base))
     for part in everything:
         known.update(_REFERENCE.findall(part.text))
+    read = frozenset(known)
     for part in experiments:
-        for name in macros([part]):
-            if name not in known and (hint := did_you_mean(name, known)):
+        new = [name for name in macros([part]) if name not in known]
+        for name in new[:_MOST_COMPARED]:
+            if hint := did_you_mean(name, read):
                 raise ConfigError(f"{part.origin}: unknown macro {name}{hint}")
-            known.add(name)
+        known.update(new)
     if overrides is None:
         return
     for name in macros([overrides]):
@@ -243,12 +211,12 @@ def _check_references(parts: Sequence[Part], lenient: Part | None) -> None:
     known = macros(parts)
     bindings = {}
     for part in parts:
-        for statement in _statements(part):
+        for statement in statements(part):
             if hasattr(statement, "value"):
                 key = (statement.scope, statement.selector, statement.arg_name)
                 bindings[key] = (part, statement.value)
     for part, value in bindings.values():
-        for name in [] if part is lenient else _macros_in(value):
+        for name in [] if part is lenient else references(value, "%"):
             # Names with a dot are constants, which gin resolves itself.
             if name not in known and "." not in name:
                 hint = did_you_mean(name, known)
@@ -257,28 +225,51 @@ def _check_references(parts: Sequence[Part], lenient: Part | None) -> None:
                 raise ConfigError(f"{part.origin}: nothing sets macro {name}{hint}")
 
 
-def _macros_in(value: Any) -> Iterator[str]:
-    """Yields the macros that a value refers to."""
-    if isinstance(value, Reference) and value[0] == "%":
-        yield value[1:]
-    elif isinstance(value, dict):
-        yield from _macros_in([*value.keys(), *value.values()])
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _macros_in(item)
+def _check_values(parts: Sequence[Part], run_part: Part) -> dict[str, Any]:
+    """Refuses values that macros cannot have, before anything is done with them.
 
+    A value that refers to a configurable is known only later, and checked by what takes it.
 
-def check_overrides(parts: Sequence[Part], text: str) -> None:
-    """Refuses gin text of the command line that sets a macro `parts` do not define.
+    Args:
+        parts: all parts, in order.
+        run_part: where its own default of a macro is None, None is no mistake.
+
+    Returns:
+        The value of every macro, see `resolved`.
 
     Raises:
-        ConfigError: names the macro and the nearest one.
+        ConfigError: names what set the macro, the macro, the value and what is expected.
     """
-    _check_names(parts, [], Part("the command line", text))
+    found = origins(parts)
+    values = resolved({name: value for name, (value, _) in found.items()})
+    defaults = resolved(macros([run_part]))
+    # What is written out comes first: a macro that names another is wrong because that one is.
+    for name in sorted(values, key=lambda name: isinstance(found[name][0], Reference)):
+        macro, value, origin = declared.TABLE.get(name), values[name], found[name][1]
+        if macro is None or (value is None and defaults.get(name, 0) is None):
+            continue
+        if macro.kind is declared.HOOKS and isinstance(value, list | tuple):
+            value = [object() if isinstance(one, Reference) else one for one in value]
+        if not any(next(references(value, sign), None) for sign in "%@"):
+            macro.check(value, "--gin." if origin == COMMAND_LINE else f"{origin}: ")
+    declared.check_environment(name for name, value in values.items() if value not in (None, ""))
+    return values
+
+
+def _in_full(values: Mapping[str, Any]) -> list[Part]:
+    """Returns a part with the paths that mean another one elsewhere, or later: none, or one."""
+    found = declared.places(values)
+    modules = found.get("MIXTURE_OR_TASK_MODULE", values.get("MIXTURE_OR_TASK_MODULE")) or []
+    named = [modules] if isinstance(modules, str) else list(modules)
+    if any(is_file_name(name) for name in named):
+        full = [as_named(name) for name in named]
+        found["MIXTURE_OR_TASK_MODULE"] = full if len(full) > 1 else full[0]
+    text = "".join(f"{name} = {value!r}\n" for name, value in found.items())
+    return [Part("paths in full", text)] if found else []
 
 
 def compose_parts(
-    experiments: Sequence[str],
+    experiments: Sequence[str | Part],
     engine: str,
     run: str = "train",
     overrides: Sequence[str] = (),
@@ -287,7 +278,7 @@ def compose_parts(
     """Returns the parts of a configuration, in the order in which they are parsed.
 
     Args:
-        experiments: gin files, later ones overriding earlier ones.
+        experiments: gin files, or what `read_own` returns, later ones overriding earlier ones.
         engine: "flan_jax" or "t5x".
         run: name of the engine's run file.
         overrides: `NAME=value` as on the command line, without `--gin.`.
@@ -295,15 +286,17 @@ def compose_parts(
             overridden by experiments.
 
     Raises:
-        ConfigError: a file is missing, is not gin, sets a macro that nobody reads, or refers to
-            one that nobody sets; or names for T5X a mixture that only we can make.
+        ConfigError: a file is missing, is not gin, sets a macro that nobody reads or to what it
+            cannot be, or refers to one that nobody sets; or names for T5X a mixture that only we
+            can make.
     """
     if engine not in ENGINES:
         raise ConfigError(f"no engine {engine!r}{did_you_mean(engine, ENGINES)}")
-    experiment_parts = [Part(name, read_gin_file(name)) for name in experiments]
+    experiment_parts = [
+        one if isinstance(one, Part) else Part(one, read_gin_file(one)) for one in experiments
+    ]
     override_part = _override_part(overrides)
-    run_name = f"gin_configs/runs/{engine}/{run}.gin"
-    run_part = Part(run_name, read_gin_file(run_name))
+    run_part = read_own(f"gin_configs/runs/{engine}/{run}.gin")
     given = [*([inherited] if inherited else []), *experiment_parts, override_part]
     own = macros([run_part, *given])
 
@@ -311,49 +304,77 @@ def compose_parts(
     # A checkpoint's macros already say what the model is; MODEL is then only its name.
     own_model = macros([*experiment_parts, override_part]).get("MODEL")
     model = own_model if inherited else own.get("MODEL")
-    if model and not str(model).startswith("%"):
-        base.append(_model_part(str(model)))
+    if model and not isinstance(model, Reference):
+        base.append(_model_part(model))
     family = macros([*base, *given]).get("MODEL_FAMILY")
     base.append(run_part)
-    family_name = f"gin_configs/runs/{engine}/families/{family}.gin"
-    if family and (ROOT / family_name).is_file():
-        base.append(Part(family_name, read_gin_file(family_name)))
+    if family:
+        base += _family_parts(family, engine)
     _check_names([*base, *([inherited] if inherited else [])], experiment_parts, override_part)
     if inherited:
         base.append(inherited)
     parts = [*base, *experiment_parts, *([override_part] if overrides else [])]
     # Preparing needs no model, so what a model sets may be missing there.
     _check_references(parts, run_part if run == "prepare" else None)
+    values = _check_values(parts, run_part)
     if engine == "t5x":
-        _refuse_selected(parts)
-    return parts
+        _refuse_selected(values)
+    return [*parts, *_in_full(values)]
 
 
-def _refuse_selected(parts: Sequence[Part]) -> None:
+def _family_parts(family: Any, engine: str) -> list[Part]:
+    """Returns how an engine binds the macros of a family; nothing of a family it lacks."""
+    declared.check(MODEL_FAMILY=family)
+    name = f"gin_configs/runs/{engine}/families/{family}.gin"
+    return [read_own(name)] if (ROOT / name).is_file() else []
+
+
+def compose_settings(overrides: Sequence[str]) -> list[Part]:
+    """Returns the parts of a configuration of settings alone, for verbs without a run file.
+
+    Args:
+        overrides: `NAME=value` as on the command line, without `--gin.`.
+
+    Raises:
+        ConfigError: one is no setting, or cannot have this value.
+    """
+    known = Part("settings", "".join(f"{name} = None\n" for name in declared.SETTINGS))
+    given = _override_part(overrides)
+    _check_names([known], [], given)
+    return [known, given, *_in_full(_check_values([known, given], known))]
+
+
+def _refuse_selected(values: Mapping[str, Any]) -> None:
     """Refuses `selected:MANIFEST` where a program that is not ours looks the mixture up.
 
     Raises:
         ConfigError: that is so; says what to do.
     """
-    name = str(macros(parts).get("MIXTURE_OR_TASK_NAME"))
+    name = str(values.get("MIXTURE_OR_TASK_NAME"))
     if name.startswith("selected:"):
         raise ConfigError(
-            f"T5X looks names up in SeqIO's registry and does not know {name!r}: call "
+            f"T5X looks names up in SeqIO's registry and does not know {quoted(name)}: call "
             "flan_jax.selector.register_mixture(MANIFEST, name=NAME) in a module of yours, and "
             "give NAME and that module as MIXTURE_OR_TASK_NAME and MIXTURE_OR_TASK_MODULE"
         )
 
 
-def _model_part(model: str) -> Part:
+def _model_part(model: Any) -> Part:
+    """Returns the macros of a model: the package's, or a user's file in the same place here."""
+    declared.check(MODEL=model)
     name = f"gin_configs/models/{model}.gin"
     folder = ROOT / "gin_configs" / "models"
-    if not (ROOT / name).is_file() and not Path(name).is_file():
-        known = [str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.gin")]
-        raise ConfigError(
-            f"MODEL {model!r}: no file {name}{did_you_mean(model, known)}; "
-            f"there are {', '.join(sorted(known))}"
-        )
-    return Part(name, read_gin_file(name))
+    try:
+        find_gin_file(name, own=True)
+    except ConfigError:
+        pass
+    else:
+        return read_own(name)
+    known = [str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.gin")]
+    raise ConfigError(
+        f"MODEL {quoted(model)}: no file {name[:200]}{did_you_mean(model, known)}; "
+        f"there are {', '.join(sorted(known))}"
+    )
 
 
 def compose(experiment: str, engine: str, run: str = "train", overrides: Sequence[str] = ()) -> str:
@@ -401,15 +422,16 @@ def parse(parts: Sequence[Part]) -> None:
     import gin
 
     gin.clear_config()
+    add_working_directory()
     known = _bindings(parts)
     for part in parts:
         try:
             gin.parse_config(part.text)
-        except (ValueError, SyntaxError, KeyError, ModuleNotFoundError) as error:
-            message = _first_line(error)
-            quoted = re.search(r"(?:matching|named|reference) '@?([\w.]+)(?:\(\))?'", message)
-            near = [name for name in known if quoted and name != quoted[1]]
-            hint = did_you_mean(quoted[1], near) if quoted else ""
+        except (Exception, SystemExit) as error:  # of modules that it imports, too
+            message = f"{first_line(error)}{whence(error)}"
+            named = re.search(r"(?:matching|named|reference) '@?([\w.]+)(?:\(\))?'", message)
+            near = [name for name in known if named and name != named[1]]
+            hint = did_you_mean(named[1], near) if named else ""
             raise ConfigError(f"{part.origin}: {message}{hint}") from None
     missing = [name for name, value in macros(parts).items() if _is_required(value)]
     if missing:
@@ -420,46 +442,12 @@ def parse(parts: Sequence[Part]) -> None:
 def _bindings(parts: Sequence[Part]) -> list[str]:
     names: set[str] = set()
     for part in parts:
-        for statement in _statements(part):
+        for statement in statements(part):
             if getattr(statement, "arg_name", ""):
                 names.update((statement.selector, statement.arg_name))
                 if isinstance(statement.value, Reference) and statement.value[0] == "@":
                     names.add(statement.value[1:].removesuffix("()"))
     return sorted(names)
-
-
-def import_modules(names: str | Sequence[str] | None) -> None:
-    """Imports task modules by name.
-
-    Raises:
-        ConfigError: a module is not found; errors inside a module pass through.
-    """
-    import importlib
-    import sys
-
-    modules = [names] if isinstance(names, str) else list(names or ())
-    # The console script does not put the working directory on the path as `python -m` does.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, "")
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name and (module == error.name or module.startswith(error.name + ".")):
-                hint = did_you_mean(module, known_task_modules())
-                raise ConfigError(f"no task module {module!r}{hint}") from None
-            raise
-
-
-def known_task_modules() -> list[str]:
-    """Returns the modules under tasks/, for suggestions and for `flan-jax tasks`."""
-    folder = ROOT / "tasks"
-    found = []
-    for path in sorted(folder.rglob("*.py")):
-        relative = path.relative_to(ROOT).with_suffix("")
-        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
-        found.append(".".join(parts))
-    return found
 
 
 def describe(values: Mapping[str, Any]) -> str:

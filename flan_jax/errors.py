@@ -11,6 +11,7 @@ input comes in: whatever goes wrong while it is read becomes one such error.
 
 import contextlib
 import difflib
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,6 +21,8 @@ MOST = 2000
 MOST_QUOTED = 80
 # Nobody's name is longer, and comparing names takes quadratic time.
 _LONGEST_NAME = 200
+# Names that a misspelt one is looked for among, and those that are compared letter by letter.
+_MOST_KNOWN, _MOST_COMPARED = 50_000, 2000
 # Control, format (they reorder text), surrogate, line and paragraph separators.
 _UNPRINTABLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 
@@ -129,18 +132,53 @@ def border(where: str, error: type[FlanJaxError] = DataError) -> Iterator[None]:
         raise error(f"{where}: not UTF-8 text (at byte {wrong.start})") from None
     except OSError as wrong:
         raise error(f"{where}: {wrong.strerror or first_line(wrong)}") from wrong
-    except Exception as wrong:
+    except BaseException as wrong:
+        if not (isinstance(wrong, Exception) or is_panic(wrong)):
+            raise
         raise error(f"{where}: {first_line(wrong)}") from wrong
 
 
+@contextlib.contextmanager
+def within(where: str) -> Iterator[None]:
+    """Puts where it happened before the message of an error that is meant for people.
+
+    Args:
+        where: file, task or field, as far as the body does not know them.
+    """
+    try:
+        yield
+    except FlanJaxError as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether this is how libraries written in Rust say that an assertion of theirs failed.
+
+    It is no `Exception`, so that nobody hides it by accident.
+    """
+    return type(error).__name__ == "PanicException"
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Returns up to `count` names of `known` that resemble `name`, nearest first."""
-    known = list(known)
+    """Returns up to `count` names of `known` that resemble `name`, nearest first.
+
+    Whatever `known` holds, this takes a second at most: it is for a message.
+    """
     if len(name) > _LONGEST_NAME:
         return []
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)
+    short = (one for one in itertools.islice(known, _MOST_KNOWN) if len(one) <= _LONGEST_NAME)
+    by_lower = {candidate.lower(): candidate for candidate in short}
+    name, candidates = name.lower(), list(by_lower)
+    if len(candidates) > _MOST_COMPARED:
+        parts = _pairs(name)
+        shared = {one: len(parts & _pairs(one)) for one in candidates}
+        candidates = sorted(candidates, key=lambda one: -shared[one])[:_MOST_COMPARED]
+    matches = difflib.get_close_matches(name, candidates, n=count, cutoff=0.6)
     return [by_lower[match] for match in matches]
+
+
+def _pairs(name: str) -> set[str]:
+    return {name[i : i + 2] for i in range(len(name) - 1)}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

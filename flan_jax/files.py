@@ -17,7 +17,9 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from etils import epath
 
@@ -27,6 +29,10 @@ from flan_jax.errors import CheckpointError, DataError, FlanJaxError, OutputErro
 MOST_BYTES = 1 << 28
 LOCK = ".lock"
 WRITING = ".writing-"
+# What a scratch folder begins with before it is held, and how old one gets that nobody will hold.
+_NEW, _NEW_SECONDS = ".new", 3600
+# A file system that knows no locks, such as some that are mounted over a network.
+_LOCKLESS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 # What a full disk or a forbidden path is called inside messages of libraries.
 _CAUSES = {
     errno.ENOSPC: ("No space left on device", "ENOSPC", "RESOURCE_EXHAUSTED"),
@@ -78,9 +84,19 @@ def inside(folder: epath.PathLike, name: object, what: str = "entry") -> epath.P
 
 
 def read_bytes(
-    path: epath.PathLike, most: int = MOST_BYTES, error: type[FlanJaxError] = DataError
+    path: epath.PathLike,
+    most: int = MOST_BYTES,
+    error: type[FlanJaxError] = DataError,
+    *,
+    whole: bool = True,
 ) -> bytes:
     """Returns the content of a regular file of at most `most` bytes.
+
+    Args:
+        path: the file.
+        most: bytes.
+        error: what to raise.
+        whole: False returns the first `most` bytes of a larger file, and refuses none.
 
     Raises:
         FlanJaxError: of the kind `error`; it is not there (the nearest names in its folder are
@@ -89,21 +105,25 @@ def read_bytes(
     file = epath.Path(path)
     try:
         if is_remote(file):
-            if file.stat().length > most:
+            if whole and file.stat().length > most:
                 raise error(f"{file}: larger than the {most:,} bytes that are read of such a file")
-            return file.read_bytes()
+            return file.read_bytes()[:most]
         # Without O_NONBLOCK opening a FIFO waits for somebody to write into it.
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            facts = os.fstat(opened.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise error(f"{file}: not a regular file")
-            content = opened.read(most + 1)
+            # Not `most` at once, for which room would be made.
+            content = opened.read(min(facts.st_size, most) + 1)
+            while len(content) <= most and (more := opened.read(1 << 20)):
+                content += more
     except FileNotFoundError:
         raise error(f"{file} does not exist{_near(file)}") from None
     except (OSError, ValueError) as wrong:  # ValueError: a NUL in the name
         raise error(f"{file}: cannot be read: {cause(wrong)}") from None
-    if len(content) > most:
+    if whole and len(content) > most:
         raise error(f"{file}: larger than the {most:,} bytes that are read of such a file")
-    return content
+    return content[:most]
 
 
 def _near(file: epath.Path) -> str:
@@ -126,6 +146,30 @@ def read_text(
         return read_bytes(path, most, error).decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
         raise error(f"{path}: not UTF-8 text (at byte {wrong.start})") from None
+
+
+class Stamp(NamedTuple):
+    """What changes when a file does; 0 where storage does not say."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+def stamp(path: epath.PathLike) -> Stamp:
+    """Returns the stamp of a file, of what it leads to where it is a link.
+
+    The times of a file can be set to what they were, but not the time at which that was done.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    if is_remote(path):
+        remote = epath.Path(path).stat()
+        return Stamp(remote.length, int(remote.mtime * 10**9), 0, 0)
+    local = os.stat(path)
+    return Stamp(local.st_size, local.st_mtime_ns, local.st_ctime_ns, local.st_ino)
 
 
 def file_digest(path: epath.PathLike) -> str:
@@ -156,7 +200,7 @@ def cause(error: BaseException) -> str:
     for one in seen:
         text = str(one)
         for said in _CAUSES.values():
-            if any(re.search(rf"\b{re.escape(word)}\b", text) for word in said):
+            if any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in said):
                 return said[0]
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
@@ -193,7 +237,10 @@ def make_folder(path: epath.PathLike) -> epath.Path:
     """
     folder = epath.Path(path)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     return folder
 
 
@@ -239,34 +286,59 @@ def replace_bytes(path: epath.PathLike, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written; an older one is what it was.
     """
-    file = epath.Path(path)
-    scratch = file.parent / _scratch_name(file.name[:100])
-    with writing(file):
-        try:
-            if is_remote(file):
-                scratch.write_bytes(content)
-            else:
-                with open(scratch, "xb") as opened:
-                    opened.write(content)
-                    opened.flush()
-                    os.fsync(opened.fileno())
-            scratch.replace(file)
-        finally:
-            if scratch.exists():
-                scratch.unlink()
+    _replace({epath.Path(path): content})
 
 
 def replace_text(path: epath.PathLike, text: str) -> None:
     """Writes a text file in UTF-8, see `replace_bytes`; what is no character is written as `?`."""
-    replace_bytes(path, text.encode("utf-8", "replace"))
+    replace_texts({path: text})
+
+
+def replace_texts(texts: Mapping[epath.PathLike, str]) -> None:
+    """Writes several text files as `replace_text` does, in their order.
+
+    None of them is replaced before there is room for all.
+    """
+    _replace({epath.Path(path): text.encode("utf-8", "replace") for path, text in texts.items()})
+
+
+def _replace(contents: Mapping[epath.Path, bytes]) -> None:
+    scratches: dict[epath.Path, epath.Path] = {}
+    try:
+        for file, content in contents.items():
+            scratches[file] = file.parent / _scratch_name(file.name[:100])
+            with writing(file):
+                _write_new(scratches[file], content)
+        for file, scratch in scratches.items():
+            with writing(file):
+                scratch.replace(file)
+    finally:
+        with contextlib.suppress(OSError):
+            for scratch in scratches.values():
+                scratch.unlink(missing_ok=True)
+
+
+def _write_new(path: epath.Path, content: bytes) -> None:
+    if is_remote(path):
+        path.write_bytes(content)
+        return
+    with open(path, "xb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager
-def lock_folder(folder: epath.PathLike, name: str = LOCK) -> Iterator[None]:
+def lock_folder(folder: epath.PathLike, name: str = LOCK, *, wait: bool = False) -> Iterator[None]:
     """Holds `folder` for this process; the system lets go of it whatever way the process ends.
 
     Two programs that write one folder would destroy each other's work. Remote storage has no
     such locks and is not locked.
+
+    Args:
+        folder: the folder.
+        name: of the file in it that is locked.
+        wait: whether to wait for another process, which holds it for a moment.
 
     Raises:
         CheckpointError: another process holds it; names the process.
@@ -278,9 +350,14 @@ def lock_folder(folder: epath.PathLike, name: str = LOCK) -> Iterator[None]:
     path = os.path.join(make_folder(folder), name)
     with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OutputError(f"cannot write {path}: not a regular file")
     with open(handle, "r+") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OutputError(f"cannot write {path}: not a regular file")
+        if wait:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -313,18 +390,36 @@ def scratch_folder(parent: epath.PathLike, prefix: str = WRITING) -> Iterator[ep
     folder = make_folder(parent) / f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
     with writing(folder):
         # Locked before it has the name that `sweep` looks for.
-        first = folder.parent / f".new{folder.name}"
+        first = folder.parent / f"{_NEW}{folder.name}"
         first.mkdir()
-        handle = os.open(first, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with writing(folder):
-            first.rename(folder)
-        yield folder
+        with holding(first):
+            with writing(folder):
+                first.rename(folder)
+            yield folder
     finally:
-        os.close(handle)
         shutil.rmtree(first, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def holding(folder: epath.PathLike) -> Iterator[None]:
+    """Holds a folder itself, for as long as it takes to rename something into it.
+
+    Unlike `lock_folder` it waits for whoever holds it, and leaves no file. Where the file system
+    knows no locks it holds nothing.
+    """
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _LOCKLESS:
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(parent: epath.PathLike, prefix: str = WRITING) -> None:
@@ -333,9 +428,13 @@ def sweep(parent: epath.PathLike, prefix: str = WRITING) -> None:
     if is_remote(folder) or not folder.is_dir():
         return
     for path in folder.iterdir():
-        if not path.name.startswith(prefix) or os.path.islink(path) or not path.is_dir():
+        new = path.name.startswith(_NEW + prefix)
+        if not new and not path.name.startswith(prefix):
             continue
         with contextlib.suppress(OSError):
+            made = os.lstat(path)
+            if not stat.S_ISDIR(made.st_mode) or new and time.time() - made.st_mtime < _NEW_SECONDS:
+                continue
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

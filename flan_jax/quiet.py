@@ -1,7 +1,10 @@
-"""Importing TensorFlow without its greetings."""
+"""Libraries that say too much: TensorFlow's greetings, and a failed save in a thousand lines."""
 
+import functools
+import logging
 import os
 import sys
+from typing import Any
 
 
 def import_tensorflow() -> None:
@@ -22,3 +25,24 @@ def import_tensorflow() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def quiet_saves() -> None:
+    """Keeps threads of Orbax and TensorStore from printing what a failed save raises anyway.
+
+    On a full disk they print a thousand lines, in which the cause is lost.
+    """
+    # Its logger asks no filter.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _skip_closed_loops()
+
+
+@functools.lru_cache(maxsize=1)
+def _skip_closed_loops() -> None:
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook

@@ -8,13 +8,18 @@ where it is needed: the gin macro first, then the environment variable of the sa
 import os
 from typing import Any
 
-from flan_jax.errors import DataError
+from flan_jax import macros
+from flan_jax.errors import DataError, quoted
 
 
 def setting(name: str, default: Any = None) -> Any:
     """Returns the gin macro `name`, else the environment variable, else `default`.
 
-    A macro that is None or empty counts as not given.
+    A macro that is None or empty counts as not given. What `flan_jax.macros` declares of the
+    setting says how its text is read; a path comes with its `~` replaced.
+
+    Raises:
+        ConfigError: the setting cannot have this value.
     """
     import gin
 
@@ -24,7 +29,7 @@ def setting(name: str, default: Any = None) -> Any:
         value = None
     for given in (value, os.environ.get(name)):
         if given is not None and given != "":  # 0 and False are given
-            return given
+            return macros.read(name, given)
     return default
 
 
@@ -45,7 +50,7 @@ def folder_setting(name: str, what: str) -> str:
     if not folder:
         raise DataError(f"{name} is not set: {how}")
     if not epath.Path(folder).is_dir():
-        raise DataError(f"{name} is {str(folder)!r}, which is not a folder: {how}")
+        raise DataError(f"{name} is {quoted(folder)}, which is not a folder: {how}")
     return str(folder)
 
 

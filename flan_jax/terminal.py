@@ -5,12 +5,14 @@ nothing here reads a text as markup, and what could steer a terminal is printed 
 output of the project goes through this module; tests/test_import_rules.py says so.
 """
 
+import contextlib
 import functools
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.errors import printable
+from flan_jax.errors import OutputError, printable
 
 # Output that goes to a file or a pipe is not cut to the width of a screen nobody has.
 WIDTH_ELSEWHERE = 110
@@ -43,9 +45,25 @@ def say_json(value: Any) -> None:
 
 def _write(stream: Any, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    # A terminal of another encoding gets escapes for what it lacks, not a traceback.
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+    with _writing(stream):
+        # A terminal of another encoding gets escapes for what it lacks, not a traceback.
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+
+
+@contextlib.contextmanager
+def _writing(stream: Any) -> Iterator[None]:
+    """Turns a full disk behind standard output into an error; news that get lost are none.
+
+    A reader that has gone is not one: the command line ends quietly then.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if stream is not sys.stderr:
+            raise OutputError(f"cannot write standard output: {error.strerror}") from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -57,6 +75,10 @@ def _console_class() -> Any:
 
         def render_str(self, text: str, **options: Any) -> Any:
             return super().render_str(printable(text), **options)
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            with _writing(self.file):
+                super().print(*objects, **options)
 
     return Plain
 

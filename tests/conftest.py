@@ -23,6 +23,10 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
+# Runs leave notes among the user's own files; those of tests are nobody's.
+os.environ.setdefault("XDG_STATE_HOME", os.path.join(tempfile.gettempdir(), "flan_jax_test_state"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """The folder of real data: FLAN_JAX_SHARED_DATA, else shared/data beside the repository."""
@@ -42,7 +46,7 @@ def no_settings_from_elsewhere() -> Iterator[None]:
 
 
 def _forget_settings() -> None:
-    from flan_jax.commands.common import SETTINGS
+    from flan_jax.macros import SETTINGS
 
     gin = sys.modules.get("gin")
     for name in SETTINGS:

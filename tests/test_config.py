@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flan_jax import config
 from flan_jax.errors import ConfigError
+from flan_jax.gin_text import statements
 
 EXPERIMENTS = sorted(
     str(path.relative_to(config.ROOT))
@@ -288,7 +289,7 @@ def test_an_experiment_sets_macros_only(experiment):
     """So that it runs on any engine; and it opens with what it is."""
     text = config.read_gin_file(experiment)
     part = config.Part(experiment, text)
-    assert all(not statement.arg_name for statement in config._statements(part))
+    assert all(not statement.arg_name for statement in statements(part))
     for heading in ("Source:", "Command:", "Hardware:"):
         assert heading in "".join(line for line in text.splitlines(True) if line[0] == "#")
     if experiment in (*ALIGNMENTS, *STUDIES):
@@ -435,11 +436,25 @@ def test_a_module_that_is_not_there_is_named():
         config.import_modules(["math", "no_such_package.x"])
 
 
-def test_an_import_that_fails_inside_a_module_keeps_its_error(tmp_path, monkeypatch):
-    (tmp_path / "breaks_when_imported.py").write_text("import not_installed_anywhere\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
-        config.import_modules("breaks_when_imported")
+@pytest.mark.parametrize(
+    "module, ships",
+    [
+        ("tasks.minilab", True),
+        ("tasks.natural_instructions.super_ni", True),
+        ("tasks", False),
+        ("tasks.mine", False),
+        ("tasks/minilab", False),
+        ("../tasks.minilab", False),
+        ("os", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_ships_with_the_package_is_told_by_name(module, ships, tmp_path, monkeypatch):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert config.ships_with_package(module) is ships
 
 
 def test_numbers_in_gin_are_python_numbers(write, train_config):

@@ -1,14 +1,16 @@
 """Every verb, as a person would type it, on something tiny."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 
 import pytest
 
+from flan_jax import files
 from flan_jax.cli import run
-from flan_jax.errors import ConfigError, DataError, FlanJaxError
+from flan_jax.errors import CheckpointError, ConfigError, DataError, FlanJaxError, OutputError
 
 ARMS = ("with_instructions", "without_instructions", "specialist", "base", "nearest_wording")
 STRUCTURES = ("seen", "new_wordings", "compositions", "heldout_tasks", "heldout_clusters")
@@ -45,6 +47,22 @@ def test_demo(tmp_path, capsys):
     # Another study is not mixed into it.
     with pytest.raises(ConfigError, match="other settings .TRAIN_STEPS is 4 there and 6 here"):
         run([*demo, "--gin.TRAIN_STEPS=6"])
+
+
+@pytest.mark.parametrize("verb", [["demo"], ["select", "study"]])
+def test_two_studies_do_not_share_a_folder(tmp_path, verb):
+    out = tmp_path / "out"
+    with (
+        files.lock_folder(out),
+        pytest.raises(CheckpointError, match=f"out is in use by process {os.getpid()} on"),
+    ):
+        run([*verb, f"--out={out}", "--fast"])
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match=f"cannot write {folder}: "):
+            run([*verb, f"--out={folder}", "--fast"])
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_select_study(tmp_path, capsys, monkeypatch):

@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 
 from flan_jax import terminal
+from flan_jax.errors import OutputError
 
 FOREIGN = ["[INST] do [/INST]", "[red]vanishes[/red]", ":smile:", "a\x1b[2Jb", "x\u202ey", "\x07"]
 
@@ -36,3 +39,24 @@ def test_a_terminal_of_another_encoding_gets_escapes(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     terminal.say("é \U0001f600")
     assert stream.buffer.getvalue() == b"\\xe9 \\U0001f600\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
+def test_a_full_disk_behind_the_output_is_one_error(monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            with open("/dev/full", "w") as full:
+                full.write("x")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stderr", Full())
+    for say in (terminal.say, terminal.say_json, lambda text: terminal.console().print(text)):
+        with pytest.raises(OutputError, match="cannot write standard output: No space left"):
+            say("text")
+    terminal.warn("nobody can be told")
+    monkeypatch.undo()
+    command = [sys.executable, "-m", "flan_jax", "--version"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "flan-jax: cannot write standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)

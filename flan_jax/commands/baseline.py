@@ -9,6 +9,7 @@ flan-jax score --predictions=copy_demo.jsonl --references=$SUPER_NI_DIR
 import argparse
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 TAKES_GIN = True
 _MODULES = "tasks.natural_instructions"
@@ -17,13 +18,16 @@ _MODULES = "tasks.natural_instructions"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument("method", choices=("copy_demo", "copy_input"))
-    parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
-    parser.add_argument("--out", required=True, metavar="FILE", help="JSONL to write")
+    parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
+    parser.add_argument(
+        "--out", required=True, type=common.path, metavar="FILE", help="JSONL to write"
+    )
     parser.add_argument("--split", default="test", help="split (default: test)")
     parser.add_argument(
         "--module",
         action="append",
         default=[],
+        type=common.module,
         help=f"task module to import; those of {_MODULES} that can be where not given",
     )
     parser.epilog = "Settings such as SUPER_NI_DIR are given as --gin.NAME=value or exported."
@@ -33,24 +37,16 @@ def run(args: argparse.Namespace) -> int:
     """Predicts and writes."""
     import collections
 
-    from etils import epath
+    from flan_jax import config, files
 
-    from flan_jax import config
-    from flan_jax.commands import common
-
-    settings = config.Part("the command line", "".join(f"{m} = None\n" for m in common.SETTINGS))
-    overrides = [config.parse_override(text) for text in args.gin_overrides]
-    given = "".join(f"{name} = {value}\n" for name, value in overrides)
-    config.check_overrides([settings], given)
-    common.configure([settings, config.Part("the command line", given)])
+    files.check_out(args.out)
+    common.configure(config.compose_settings(args.gin_overrides))
     _import(args.module)
     from flan_jax.evaluation import baselines
     from flan_jax.json_files import write_lines
 
     rows = list(baselines.predict(args.method, args.mixture, args.split))
-    out = epath.Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_lines(out, rows)
+    write_lines(args.out, rows)
     empty = collections.Counter(row["task"] for row in rows if not row["prediction"])
     if empty:
         terminal.warn(

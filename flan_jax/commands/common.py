@@ -1,25 +1,54 @@
 """What verbs that read gin files have in common."""
 
 import argparse
+import contextlib
+import functools
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax import config, terminal
-from flan_jax.errors import ConfigError
+from flan_jax.errors import ConfigError, quoted
+from flan_jax.kinds import MOST_NUMBER, MOST_WHOLE, Kind, Number, Place, Whole
+from flan_jax.macros import SETTINGS, in_full
 from flan_jax.quiet import import_tensorflow
 
-# Macros that code outside gin's reach looks up (`settings.setting`); children see them as
-# environment variables.
-SETTINGS = (
-    "SUPER_NI_DIR", "SUPER_NI_ENCODING", "SUPER_NI_BUDGET", "SUPER_NI_OVERFLOW", "SUPER_NI_TASKS",
-    "SUPER_NI_TRAIN_TASKS", "SUPER_NI_TRAIN_INSTANCES", "SUPER_NI_SEED",
-    "NI_V1_DIR", "NI_V1_ENCODING", "NI_V1_BUDGET", "PREPARED_DIR", "VOCABULARY",
-    "OPTIONS_STYLE", "OPTIONS_TARGET", "OPTIONS_ORDER", "FEWSHOT_EXEMPLARS", "FEWSHOT_TOKENS",
-    "FLAN_TEMPLATES", "SKIP_UNAVAILABLE", "TFDS_DATA_DIR",
-    "EMBEDDINGS_DIR",
-)  # fmt: skip
+
+def path(text: str) -> str:
+    """Returns a path as it was meant, `~` in full, as a type of an option.
+
+    So is the path in `selected:~/manifest.json` and `t5:~/run`.
+    """
+    return str(_typed(Place(), in_full(text)))
+
+
+def module(text: str) -> str:
+    """Returns the name of a task module, or its file in full, as a type of an option."""
+    _typed(Place(), text)
+    return config.as_named(text)
+
+
+def whole(least: int = 1, most: int = MOST_WHOLE) -> Callable[[str], int]:
+    """Returns a type of options that are whole numbers; seeds are `SEED`."""
+    return functools.partial(_typed, Whole(least, most))
+
+
+def number(
+    low: float = -MOST_NUMBER, high: float = MOST_NUMBER, *, above: bool = False
+) -> Callable[[str], float]:
+    """Returns a type of options that are numbers, see `kinds.Number`."""
+    return functools.partial(_typed, Number(low, high, above))
+
+
+def _typed(kind: Kind, text: str) -> Any:
+    value = kind.read(text)
+    if not kind.fits(value):
+        raise argparse.ArgumentTypeError(f"must be {kind.words(value)}, not {quoted(text)}")
+    return value
+
+
+SEED = whole(0, 2**32 - 1)
 
 
 def add_gin_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
@@ -29,18 +58,30 @@ def add_gin_arguments(parser: argparse.ArgumentParser, required: bool = False) -
         action="append",
         default=[],
         required=required,
+        type=path,
         metavar="FILE",
         help="gin file, relative to here or to the package; later ones override earlier ones",
     )
     parser.epilog = "Any macro of the gin files can be set with --gin.NAME=value."
 
 
+def add_fresh_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Adds --fresh, for what no fingerprint can know to have changed."""
+    text = "prepare again what is prepared: for changes that cannot be seen, and damaged records"
+    parser.add_argument("--fresh", action="store_true", help=text + more)
+
+
+def add_module_argument(parser: Any, what: str = "task module to import, by name or file") -> None:
+    """Adds --module, which may come repeatedly."""
+    parser.add_argument("--module", action="append", default=[], type=module, help=what)
+
+
 def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what several processes need to find each other; TPU pods need none of it."""
     group = parser.add_argument_group("several processes")
     group.add_argument("--coordinator_address", metavar="HOST:PORT")
-    group.add_argument("--process_count", type=int)
-    group.add_argument("--process_index", type=int)
+    group.add_argument("--process_count", type=whole())
+    group.add_argument("--process_index", type=whole(0))
 
 
 def start_distributed(args: argparse.Namespace) -> None:
@@ -72,15 +113,11 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     Raises:
         FlanJaxError: see `config.parse` and `config.import_modules`.
     """
-    import_tensorflow()
     values = config.resolved(config.macros(parts))
     _export(values)
-    for module in configurables:
-        importlib.import_module(module)
+    register(configurables)
     from flan_jax.instructions.vocabulary import VOCABULARY
-    from flan_jax.models import families
 
-    families.register_families()
     config.parse(parts)
     if values.get("VOCABULARY"):
         VOCABULARY.use(str(values["VOCABULARY"]))
@@ -88,21 +125,26 @@ def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -
     return values
 
 
-def apply_settings(overrides: Sequence[str], more: Sequence[tuple[str, str]] = ()) -> None:
+def register(configurables: Sequence[str]) -> None:
+    """Makes known to gin what modules define, and all families of models."""
+    import_tensorflow()
+    for module in configurables:
+        importlib.import_module(module)
+    from flan_jax.models import families
+
+    families.register_families()
+
+
+def apply_settings(overrides: Sequence[str]) -> None:
     """Puts settings such as SUPER_NI_DIR where task modules look for them, without a run file.
 
     Args:
         overrides: `NAME=value` as on the command line, without `--gin.`.
-        more: further names and values, as gin text.
 
     Raises:
-        ConfigError: one is not among `SETTINGS`.
+        ConfigError: one is no setting, or cannot have this value.
     """
-    known = config.Part("the command line", "".join(f"{name} = None\n" for name in SETTINGS))
-    pairs = [*(config.parse_override(text) for text in overrides), *more]
-    given = "".join(f"{name} = {value}\n" for name, value in pairs)
-    config.check_overrides([known], given)
-    _export(config.resolved(config.macros([known, config.Part("the command line", given)])))
+    _export(config.resolved(config.macros(config.compose_settings(overrides))))
 
 
 def _export(values: Mapping[str, Any]) -> None:
@@ -111,22 +153,39 @@ def _export(values: Mapping[str, Any]) -> None:
             os.environ[name] = str(values[name])
 
 
-def start_study(name: str, out: str, experiments: Sequence[str], overrides: Sequence[str]) -> Any:
+@contextlib.contextmanager
+def study(out: str) -> Iterator[None]:
+    """Holds the folder of a study for this process.
+
+    Raises:
+        FlanJaxError: it cannot be written, or another study is at work in it.
+    """
+    from flan_jax import files
+
+    with files.lock_folder(files.check_out_folder(out)):
+        yield
+
+
+def start_study(
+    name: str, out: str, own: Sequence[str], given: Sequence[str], overrides: Sequence[str]
+) -> Any:
     """Configures a study and returns its `flan_jax.studies.runs.Setup`.
 
     Args:
         name: of the run file.
         out: folder of everything.
-        experiments: gin files.
+        own: gin files of the package.
+        given: gin files that the user names, which override these.
         overrides: `NAME=value` of the command line.
 
     Raises:
         FlanJaxError: see `configure`.
     """
-    given = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *overrides]
+    settings = [f"PREPARED_DIR={os.path.join(out, 'prepared')}", *overrides]
 
     def compose(*more: str) -> list[config.Part]:
-        return config.compose_parts(experiments, "flan_jax", name, [*given, *more])
+        experiments: list[str | config.Part] = [*map(config.read_own, own), *given]
+        return config.compose_parts(experiments, "flan_jax", name, [*settings, *more])
 
     parts = compose(f"MODEL_DIR={os.path.join(out, 'run')}")
     terminal.say("importing SeqIO, TensorFlow and JAX ...")
@@ -135,7 +194,7 @@ def start_study(name: str, out: str, experiments: Sequence[str], overrides: Sequ
     from flan_jax.studies import runs
 
     text = config.macros_text(parts)
-    return runs.Setup(out, values, compose, text, experiments, overrides)
+    return runs.Setup(out, values, compose, text, [*own, *given], overrides)
 
 
 def as_modules(value: Any) -> list[str]:

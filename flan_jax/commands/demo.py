@@ -22,7 +22,9 @@ FAST = "gin_configs/experiments/minilab_tiny.gin"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--out", help="folder of runs and report (default: runs/demo, with --fast runs/demo_fast)"
+        "--out",
+        type=common.path,
+        help="folder of runs and report (default: runs/demo, with --fast runs/demo_fast)",
     )
     parser.add_argument(
         "--fast", action="store_true", help="a few steps and examples: to see that it runs"
@@ -33,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the demo."""
     out = args.out or ("runs/demo_fast" if args.fast else "runs/demo")
-    experiments = [EXPERIMENT, *([FAST] if args.fast else []), *args.gin_file]
-    setup = common.start_study("demo", out, experiments, args.gin_overrides)
+    own = [EXPERIMENT, *([FAST] if args.fast else [])]
+    with common.study(out):
+        setup = common.start_study("demo", out, own, args.gin_file, args.gin_overrides)
 
-    from flan_jax.studies import tuning
+        from flan_jax.studies import tuning
 
-    tuning.run(setup)
+        tuning.run(setup)
     return 0

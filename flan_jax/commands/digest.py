@@ -8,12 +8,16 @@ lines and `max relative difference <x>`, the largest over parameters of |a-b| / 
 import argparse
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "directory", nargs="+", help="one or two MODEL_DIRs; MODEL_DIR@1200 for a step"
+        "directory",
+        nargs="+",
+        type=common.path,
+        help="one or two MODEL_DIRs; MODEL_DIR@1200 for a step",
     )
 
 

@@ -1,13 +1,16 @@
 """Score a checkpoint on a task or mixture, by generation.
 
-Prints ROUGE-L and exact match by task, by category and overall, and leaves metrics.json and
-predictions.jsonl (one object an example) in --out. A checkpoint carries its own configuration.
+Prints what each task reports (ROUGE-L and exact match, or accuracy, F1, BLEU, ...) by task, by
+category and overall, and leaves metrics.json and predictions.jsonl (one object an example) in
+--out. A checkpoint carries its own configuration, which is data: it imports, reads and runs nothing
+that the command line does not name.
 """
 
 import argparse
+import dataclasses
 
 from flan_jax import terminal
-from flan_jax.commands import common
+from flan_jax.commands import common, inherit
 
 TAKES_GIN = True
 
@@ -15,30 +18,44 @@ TAKES_GIN = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--checkpoint", required=True, help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200"
+        "--checkpoint",
+        required=True,
+        type=common.path,
+        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200",
     )
-    parser.add_argument("--mixture", required=True, help="SeqIO task or mixture")
-    parser.add_argument("--out", required=True, help="folder for the results")
-    parser.add_argument("--module", action="append", default=[], help="task module to import")
+    parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
+    parser.add_argument("--out", required=True, type=common.path, help="folder for the results")
+    inherit.add_arguments(parser)
+    common.add_fresh_argument(parser)
     common.add_gin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates."""
-    from flan_jax import config
+    from flan_jax import config, files
+    from flan_jax.errors import ConfigError, border
     from flan_jax.training import checkpoints
 
+    files.check_out_folder(args.out)
+    # Training's own bindings ride along with the macros.
+    modules = ["flan_jax.training.train", "flan_jax.evaluation.evaluate"]
     found = checkpoints.require(args.checkpoint, terminal.warn, weights_only=True)
-    inherited = config.Part(str(found.path), found.run["macros"])
+    common.register(modules)
+    inherited = inherit.part(found, args.trust)
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
     parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)
-    # Training's own bindings ride along with the macros.
-    common.configure(parts, ["flan_jax.training.train", "flan_jax.evaluation.evaluate"])
+    inherit.check(found, parts, inherited, args)
+    common.configure(parts, modules)
     config.import_modules(args.module)
     from flan_jax.evaluation import report
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
 
-    summary = evaluate(EvalConfig(), str(found.path), args.out)  # type: ignore[call-arg]
+    with border(f"settings of checkpoint {found.path}", ConfigError):
+        chosen = EvalConfig()  # type: ignore[call-arg]
+    # Processes that prepare data import all of them.
+    named = [*common.as_modules(chosen.modules), *args.module]
+    chosen = dataclasses.replace(chosen, modules=named)
+    summary = evaluate(chosen, str(found.path), args.out, fresh=args.fresh)
     report.print_tables(summary)
     terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0

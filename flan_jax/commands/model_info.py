@@ -16,7 +16,9 @@ TAKES_GIN = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     common.add_gin_arguments(parser)
-    parser.add_argument("--devices", type=int, help="number of devices (default: those here)")
+    parser.add_argument(
+        "--devices", type=common.whole(), help="number of devices (default: those here)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
 
     parts = config.compose_parts(args.gin_file, "flan_jax", "model_info", args.gin_overrides)
     common.configure(parts, ["flan_jax.training.config", "flan_jax.training.model_info"])
+    from flan_jax.instructions.vocabulary import check_vocabulary
     from flan_jax.training.model_info import ModelInfoConfig, describe
 
-    terminal.say(describe(ModelInfoConfig(), args.devices), end="")  # type: ignore[call-arg]
+    chosen = ModelInfoConfig()  # type: ignore[call-arg]
+    check_vocabulary(chosen.model.vocab_size)
+    terminal.say(describe(chosen, args.devices), end="")
     return 0

@@ -14,12 +14,21 @@ TAKES_GIN = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("--mixture", help="SeqIO task or mixture (or MIXTURE_OR_TASK_NAME)")
-    parser.add_argument("--module", action="append", default=[], help="task module to import")
-    parser.add_argument("--prepared_dir", help="where records go (or PREPARED_DIR)")
+    parser.add_argument(
+        "--mixture", type=common.path, help="SeqIO task or mixture (or MIXTURE_OR_TASK_NAME)"
+    )
+    common.add_module_argument(parser)
+    parser.add_argument(
+        "--prepared_dir", type=common.path, help="where records go (or PREPARED_DIR)"
+    )
     parser.add_argument("--split", default="train", help="split (default: train)")
-    parser.add_argument("--renderings", type=int, help="renderings of each task (RENDERINGS)")
-    parser.add_argument("--workers", type=int, help="processes; chosen by size where not given")
+    parser.add_argument(
+        "--renderings", type=common.whole(), help="renderings of each task (RENDERINGS)"
+    )
+    parser.add_argument(
+        "--workers", type=common.whole(), help="processes; chosen by size where not given"
+    )
+    common.add_fresh_argument(parser)
     parser.add_argument(
         "--layout",
         default="encoder_decoder",
@@ -51,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.data import prepare as lib
     from flan_jax.data.plan import Plan, PlanConfig
     from flan_jax.errors import ConfigError
+    from flan_jax.instructions.vocabulary import check_vocabulary
 
     name = values["MIXTURE_OR_TASK_NAME"]
     if not name:
         raise ConfigError("which mixture? Give --mixture=NAME, or a --gin_file that sets one")
+    if isinstance(rows := values.get("VOCAB_SIZE"), int):  # by default it follows the vocabulary
+        check_vocabulary(rows)
     lengths = values["TASK_FEATURE_LENGTHS"]
-    if not isinstance(lengths, dict) or set(lengths) != {"inputs", "targets"}:
-        raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
     layout = PlanConfig(
         lengths["inputs"],
         lengths["targets"],
@@ -70,9 +80,15 @@ def run(args: argparse.Namespace) -> int:
     renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
         specs = lib.unit_specs(name, args.split, renderings)
-        lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam)
+        lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam, args.fresh)
     prepared = lib.prepare(
-        name, args.split, renderings, modules=modules, workers=args.workers, report=terminal.say
+        name,
+        args.split,
+        renderings,
+        modules=modules,
+        workers=args.workers,
+        fresh=args.fresh and args.beam is None,
+        report=terminal.say,
     )
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
     terminal.say(

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 _WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
 _HEADS = ("metric", "score", "95 %", "ROUGE-L", "exact match", "n")
@@ -24,15 +25,22 @@ _COLUMNS = {
     "by_prediction_set": (3, 2, 4, 5),
 }
 _TABLES = tuple(_COLUMNS)
+_LONGEST_NAME = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument(
-        "--predictions", required=True, action="append", metavar="FILE", help="may come repeatedly"
+        "--predictions",
+        required=True,
+        action="append",
+        type=common.path,
+        metavar="FILE",
+        help="may come repeatedly",
     )
     parser.add_argument(
         "--references",
+        type=common.path,
         metavar="FOLDER_OR_FILE",
         help="may be left out where predictions carry their own (tk_instruct, flan_jax)",
     )
@@ -45,15 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--track", default="default", choices=("default", "xlingual"))
     parser.add_argument(
         "--tokenizer",
+        type=common.path,
         metavar="FOLDER_OR_FILE",
         help="GPT-2's tokenizer.json, or a folder with it or with vocab.json and merges.txt; the "
         "cross-lingual track needs it",
     )
     parser.add_argument(
-        "--bootstrap", type=int, default=1000, help="samples for intervals (default: 1000)"
+        "--bootstrap",
+        type=common.whole(0),
+        default=1000,
+        help="samples for intervals (default: 1000)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
-    parser.add_argument("--processes", type=int, help="default: as many as there are cores")
+    parser.add_argument("--seed", type=common.SEED, default=0, help="of the samples (default: 0)")
+    parser.add_argument(
+        "--processes", type=common.whole(), help="default: as many as there are cores"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, unrounded")
 
 
@@ -85,8 +99,14 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         references = prediction_files.carried_references(sets)
     matched = [prediction_files.match(one, references, carried=not args.references) for one in sets]
     prediction_files.check_overlap(matched, references)
-    pairs = [(said, found.references) for one in matched for found, said in one.pairs]
-    scores = scoring.score_pairs(pairs, tokenizer=tokenizer, processes=args.processes)
+    scored = [found for one in matched for found, _ in one.pairs]
+    scores = scoring.score_pairs(
+        [(said, found.references) for one in matched for found, said in one.pairs],
+        published=[found.published for found in scored],
+        tokenizer=tokenizer,
+        processes=args.processes,
+    )
+    wordless = scoring.wordless(scored, tokenizer)
     by_set = len(sets) > 1 or "ni_v1" in formats
     summary = scoring.summarize(references.name, matched, scores, bootstrap, by_set=by_set)
     summary |= {
@@ -94,8 +114,10 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         "format": ", ".join(formats),
         "ids": prediction_files.counts(matched),
         "absent_tasks": list(references.absent_tasks),
+        "normalise_to_nothing": {metric: len(texts) for metric, texts in wordless.items()},
     }
     notes = prediction_files.notes(matched)
+    notes += _wordless_notes(wordless)
     if idle := len(references.by_task) - len(summary["by_task"]):
         notes.append(f"{idle} tasks of {args.references} have no prediction and are not scored")
     if references.absent_tasks:
@@ -104,6 +126,18 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if tokenizer and (note := scoring.tokenizer_note(tokenizer)):
         notes.append(note)
     return summary, notes
+
+
+def _wordless_notes(wordless: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns a sentence on references of which a metric leaves nothing."""
+    if not any(wordless.values()):
+        return []
+    counted = ", ".join(f"{len(texts):,} for {_WORDS[name]}" for name, texts in wordless.items())
+    examples = dict.fromkeys(text[:20] for texts in wordless.values() for text in texts[:3])
+    shown = ", ".join(repr(text) for text in examples)
+    return [
+        f"references that normalise to nothing, and are compared as they stand: {counted} ({shown})"
+    ]
 
 
 def _tokenizer(args: argparse.Namespace) -> str | None:
@@ -157,7 +191,6 @@ def _print_tables(summary: Mapping[str, Any], keys: Sequence[str]) -> None:
 
 
 def _print_table(summary: Mapping[str, Any], key: str, overall: bool) -> None:
-
     words = key.removeprefix("by_").replace("_", " ")
     heads = [_HEADS[i] for i in _COLUMNS[key]]
     table = terminal.table(f"{summary['mixture']}: by {words}")
@@ -166,7 +199,7 @@ def _print_table(summary: Mapping[str, Any], key: str, overall: bool) -> None:
         table.add_column(head, justify="left" if head == "metric" else "right")
     for name, scores in summary[key].items():
         metric = summary["reported"].get(name, {}).get("metric", "rougeL")
-        table.add_row(name, *_cells(scores, metric, key))
+        table.add_row(name[:_LONGEST_NAME], *_cells(scores, metric, key))
     if overall:
         table.add_section()
         table.add_row("overall", *_cells(summary["overall"], "rougeL", key))

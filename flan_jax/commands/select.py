@@ -17,8 +17,11 @@ import argparse
 from typing import Any
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 TAKES_GIN = True
+# Options that are a path; --library, --encoder and --base may be one.
+PATHS = ("out", "explain", "samples", "sizes", "transfer", "paraphrases")
 ACTIONS = {
     "align": "tune an encoder on a library",
     "evaluate": "compare scores with true transfer",
@@ -59,23 +62,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = _add_scoring(parser)
     _add_choice(how)
     out = parser.add_argument_group("what comes out")
-    out.add_argument("--out", metavar="FILE", help="write the manifest here")
+    out.add_argument("--out", type=common.path, metavar="FILE", help="write the manifest here")
     out.add_argument("--json", action="store_true", help="print the manifest")
-    out.add_argument("--explain", metavar="FILE.html", help="write a page that says why")
-    out.add_argument("--show", type=int, help="tasks of the ranking to print (those chosen)")
+    out.add_argument(
+        "--explain", type=common.path, metavar="FILE.html", help="write a page that says why"
+    )
+    out.add_argument(
+        "--show", type=common.whole(), help="tasks of the ranking to print (those chosen)"
+    )
     out.add_argument("--rates", default="uniform", help="uniform, examples or softmax")
-    out.add_argument("--cap", type=int, help="with examples: most examples of a task that count")
-    out.add_argument("--temperature", type=float, default=0.1, help="with softmax (0.1)")
+    out.add_argument(
+        "--cap", type=common.whole(), help="with examples: most examples of a task that count"
+    )
+    out.add_argument(
+        "--temperature", type=common.number(0, above=True), default=0.1, help="with softmax (0.1)"
+    )
     _add_align(made["align"])
     _add_library(made["evaluate"])
     _add_scoring(made["evaluate"])
     _add_evaluate(made["evaluate"])
     _add_library(made["map"])
     _add_scoring(made["map"])
-    made["map"].add_argument("--out", metavar="FILE.html", required=True)
+    made["map"].add_argument("--out", type=common.path, metavar="FILE.html", required=True)
     _add_library(made["samples"])
-    made["samples"].add_argument("--out", metavar="FILE.jsonl", required=True)
-    made["samples"].add_argument("-n", type=int, default=32, help="inputs of each task (32)")
+    made["samples"].add_argument("--out", type=common.path, metavar="FILE.jsonl", required=True)
+    made["samples"].add_argument(
+        "-n", type=common.whole(), default=32, help="inputs of each task (32)"
+    )
     _add_study(made["study"])
 
 
@@ -84,7 +97,8 @@ def _add_library(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--library",
         metavar="LIBRARY",
-        help="task module, FILE.jsonl, super_ni:DIR or promptsource:DIR; several with commas",
+        help="task module, FILE.jsonl, FILE.csv, super_ni:DIR or promptsource:DIR; several with "
+        "commas",
     )
     group.add_argument(
         "--among",
@@ -94,7 +108,11 @@ def _add_library(parser: argparse.ArgumentParser) -> Any:
         help="only these tasks of it: a mixture, a cluster or a task; repeatable",
     )
     group.add_argument(
-        "--module", action="append", default=[], help="task module to import too; repeatable"
+        "--module",
+        action="append",
+        default=[],
+        type=common.module,
+        help="task module to import too, by name or file; repeatable",
     )
     return group
 
@@ -103,6 +121,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> Any:
     how = parser.add_argument_group("how")
     how.add_argument(
         "--encoder",
+        type=common.path,
         help="lexical, name or folder of a sentence-transformers model, or t5:CHECKPOINT",
     )
     how.add_argument(
@@ -110,7 +129,12 @@ def _add_scoring(parser: argparse.ArgumentParser) -> Any:
         default="mean",
         help="of pairs of instructions: mean, max, top_p, centroid, rank_vote or round_robin",
     )
-    how.add_argument("--top-p", type=float, default=0.25, help="share of the pairs (0.25)")
+    how.add_argument(
+        "--top-p",
+        type=common.number(0, 1, above=True),
+        default=0.25,
+        help="share of the pairs (0.25)",
+    )
     how.add_argument("--transform", default="none", help="none, center, whiten or within")
     return how
 
@@ -121,28 +145,45 @@ def _add_choice(how: Any) -> None:
         default="instructions",
         help="instructions, or a baseline: random, all, samples or oracle",
     )
-    how.add_argument("--samples", metavar="FILE.jsonl", help="for samples: see `select samples`")
-    how.add_argument("--transfer", metavar="FILE.csv", help="for oracle: source,target,score")
-    how.add_argument("-k", type=int, help="number of tasks (5, unless another rule is given)")
+    how.add_argument(
+        "--samples",
+        type=common.path,
+        metavar="FILE.jsonl",
+        help="for samples: see `select samples`",
+    )
+    how.add_argument(
+        "--transfer", type=common.path, metavar="FILE.csv", help="for oracle: source,target,score"
+    )
+    how.add_argument(
+        "-k", type=common.whole(), help="number of tasks (5, unless another rule is given)"
+    )
     how.add_argument("--combine", default="mean", help="of several targets: mean, max or turns")
-    how.add_argument("--threshold", type=float, help="least score")
-    how.add_argument("--z", type=float, help="least score in standard deviations above chance")
-    how.add_argument("--most", type=int, help="most tasks that such a rule may choose")
+    how.add_argument("--threshold", type=common.number(), help="least score")
+    how.add_argument(
+        "--z", type=common.number(), help="least score in standard deviations above chance"
+    )
+    how.add_argument("--most", type=common.whole(), help="most tasks that such a rule may choose")
     how.add_argument("--diversity", default="none", help="none, mmr or facility")
-    how.add_argument("--weight", type=float, default=0.7, help="of score against diversity (0.7)")
-    how.add_argument("--per-cluster", type=int, help="most tasks of one cluster")
-    how.add_argument("--budget", type=int, help="most tokens of all tasks together")
-    how.add_argument("--sizes", metavar="CSV", help="tokens of tasks: columns task,tokens")
-    how.add_argument("--bootstrap", type=int, default=100, help="resamplings (100)")
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument(
+        "--weight", type=common.number(0, 1), default=0.7, help="of score against diversity (0.7)"
+    )
+    how.add_argument("--per-cluster", type=common.whole(), help="most tasks of one cluster")
+    how.add_argument("--budget", type=common.whole(), help="most tokens of all tasks together")
+    how.add_argument(
+        "--sizes", type=common.path, metavar="CSV", help="tokens of tasks: columns task,tokens"
+    )
+    how.add_argument("--bootstrap", type=common.whole(0), default=100, help="resamplings (100)")
+    how.add_argument("--seed", type=common.SEED, default=0)
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
-    from flan_jax.commands import common
-
     _add_library(parser)
-    parser.add_argument("--base", help="name or folder of a sentence-transformers model")
-    parser.add_argument("--out", metavar="DIR", help="folder for the aligned model")
+    parser.add_argument(
+        "--base", type=common.path, help="name or folder of a sentence-transformers model"
+    )
+    parser.add_argument(
+        "--out", type=common.path, metavar="DIR", help="folder for the aligned model"
+    )
     parser.add_argument(
         "--held-out",
         action="append",
@@ -155,28 +196,41 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--transfer", metavar="FILE.csv", help="columns source,target,score")
+    parser.add_argument(
+        "--transfer", type=common.path, metavar="FILE.csv", help="columns source,target,score"
+    )
     parser.add_argument(
         "--paraphrases",
         nargs="?",
+        type=lambda text: text and common.path(text),
         const="",
         metavar="FILE.jsonl",
         help="how often wordings find their own task: those of the file, a library of other "
         "wordings, or each instruction in turn, its task keeping the others",
     )
     parser.add_argument(
-        "-k", action="append", type=int, default=[], help="of regret@k; repeatable (1, 3, 5, 10)"
+        "-k",
+        action="append",
+        type=common.whole(),
+        default=[],
+        help="of regret@k; repeatable (1, 3, 5, 10)",
     )
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument(
+        "--level",
+        type=common.number(0, 1, above=True),
+        default=0.95,
+        help="of the intervals (0.95)",
+    )
+    parser.add_argument("--seed", type=common.SEED, default=0, help="of the bootstrap")
     parser.add_argument("--json", action="store_true", help="as JSON, with every target")
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
-    from flan_jax.commands import common
-
     parser.add_argument(
-        "--out", metavar="DIR", help="folder of runs, table and page (runs/selection)"
+        "--out",
+        type=common.path,
+        metavar="DIR",
+        help="folder of runs, table and page (runs/selection)",
     )
     parser.add_argument("--fast", action="store_true", help="a few steps: to see that it runs")
     common.add_gin_arguments(parser)
@@ -184,6 +238,11 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Chooses, or does what was asked for."""
+    from flan_jax import files
+
+    for name in PATHS:
+        if path := getattr(args, name, None):
+            setattr(args, name, files.user_path(path))
     if args.action:
         from flan_jax.commands import select_actions
 
@@ -192,13 +251,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose(args: argparse.Namespace) -> int:
-    import sys
-
+    from flan_jax import files
     from flan_jax.errors import ConfigError
     from flan_jax.selector import explain, manifest, sources
 
     if not args.target and not args.target_task:
         raise ConfigError('which target? --target "Instruction.", or --target-task=NAME')
+    for path in filter(None, (args.out, args.explain)):
+        files.check_out(path)
     mixing = manifest.Mixing(args.rates, args.cap, args.temperature)
     parameters = _parameters(args)
     whole, library = load_library(args)
@@ -214,9 +274,9 @@ def _choose(args: argparse.Namespace) -> int:
     if args.out:
         manifest.write_manifest(args.out, made)
     if args.explain:
-        write_page(args.explain, explain.page(selector, choice))
+        files.replace_text(args.explain, explain.page(selector, choice))
     if args.json:
-        sys.stdout.write(manifest.manifest_text(made))
+        terminal.say_json(made)
         return 0
     _print_table(args, selector, choice)
     if args.out:
@@ -237,7 +297,6 @@ def load_library(args: argparse.Namespace, configured: bool = False) -> tuple[An
         FlanJaxError: it was not named, or cannot be read.
     """
     from flan_jax import config
-    from flan_jax.commands import common
     from flan_jax.errors import ConfigError
     from flan_jax.selector import sources
 
@@ -372,25 +431,6 @@ def _task_target(name: str, library: Any, sources: tuple[str, ...]) -> Any:
     assert card is not None
     kept, _ = refine_all(card.instructions)
     return Target.of_task(LibraryTask(card.name, kept, card.cluster, card.sources), sources)
-
-
-def write_page(path: str, text: str) -> None:
-    """Writes an HTML page.
-
-    Raises:
-        ConfigError: that cannot be done.
-    """
-    from etils import epath
-
-    from flan_jax.errors import ConfigError
-    from flan_jax.files import replace_text
-
-    file = epath.Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, text)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _print_table(args: argparse.Namespace, selector: Any, choice: Any) -> None:

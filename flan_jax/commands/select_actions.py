@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from flan_jax import terminal
-from flan_jax.commands import select
+from flan_jax.commands import common, select
 from flan_jax.errors import ConfigError, DataError
 
 ALIGN = "gin_configs/experiments/selector_align.gin"
@@ -17,9 +17,8 @@ def run_align(args: argparse.Namespace) -> int:
     if not args.base or not args.out:
         raise ConfigError("align needs --base (name or folder of a model) and --out (a folder)")
     from flan_jax import config
-    from flan_jax.commands import common
 
-    experiments = args.gin_file or [ALIGN]
+    experiments = args.gin_file or [config.read_own(ALIGN)]
     parts = config.compose_parts(experiments, "flan_jax", "select_align", args.gin_overrides)
     common.configure(parts, ["flan_jax.selector.pairs"])
     _, library = select.load_library(args, configured=True)
@@ -58,7 +57,7 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
 
     from flan_jax.selector import paraphrases, sources
 
-    wordings = sources.read_jsonl(args.paraphrases) if args.paraphrases else None
+    wordings = sources.read_file(args.paraphrases) if args.paraphrases else None
     embedder = select.make_selector(args, library).embedder
     found = paraphrases.find(library, embedder, _scoring(args), wordings)
     if args.json:
@@ -109,10 +108,12 @@ def _transfer(args: argparse.Namespace, library: Any) -> int:
 
 def run_map(args: argparse.Namespace) -> int:
     """Draws a library."""
+    from flan_jax import files
     from flan_jax.selector import explain
 
+    files.check_out(args.out)
     _, library = select.load_library(args)
-    select.write_page(args.out, explain.map_page(select.make_selector(args, library)))
+    files.replace_text(args.out, explain.map_page(select.make_selector(args, library)))
     terminal.say(f"wrote {args.out}")
     return 0
 
@@ -120,16 +121,15 @@ def run_map(args: argparse.Namespace) -> int:
 def run_samples(args: argparse.Namespace) -> int:
     """Writes inputs of the library's tasks, which no selector by instructions ever looks at."""
     import itertools
-    import json
 
+    from flan_jax import files, json_files
     from flan_jax.data.prepare import Renderings, task_examples, unit_specs
     from flan_jax.instructions import mixtures
     from flan_jax.terminal import Progress
 
-    if args.n < 1:
-        raise ConfigError(f"-n={args.n} must be at least 1")
+    files.check_out(args.out)
     _, library = select.load_library(args)
-    lines = []
+    rows = []
     with Progress("reading", len(library.tasks)) as progress:
         for task in library.tasks:
             splits = mixtures.resolve(task.name).splits
@@ -139,22 +139,21 @@ def run_samples(args: argparse.Namespace) -> int:
             inputs = [one.prompt for one in examples if one.prompt.strip()]
             if not inputs:
                 raise DataError(f"task {task.name!r} has no inputs in its split {split}")
-            lines.append(json.dumps({"task": task.name, "inputs": inputs}, ensure_ascii=False))
+            rows.append({"task": task.name, "inputs": inputs})
             progress.advance(1)
-    select.write_page(args.out, "\n".join(lines) + "\n")
-    terminal.say(f"wrote {args.n} inputs of each of {len(lines)} tasks to {args.out}")
+    json_files.write_lines(args.out, rows)
+    terminal.say(f"wrote {args.n} inputs of each of {len(rows)} tasks to {args.out}")
     return 0
 
 
 def run_study(args: argparse.Namespace) -> int:
     """Trains on what is selected, on random tasks and on all."""
-    from flan_jax.commands import common
-
     out = args.out or ("runs/selection_fast" if args.fast else "runs/selection")
-    experiments = [STUDY, *([STUDY_FAST] if args.fast else []), *args.gin_file]
-    setup = common.start_study("select_study", out, experiments, args.gin_overrides)
+    own = [STUDY, *([STUDY_FAST] if args.fast else [])]
+    with common.study(out):
+        setup = common.start_study("select_study", out, own, args.gin_file, args.gin_overrides)
 
-    from flan_jax.studies import selection
+        from flan_jax.studies import selection
 
-    selection.run(setup)
+        selection.run(setup)
     return 0

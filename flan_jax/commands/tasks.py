@@ -9,8 +9,10 @@ flan-jax tasks check --module=tasks.flan
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 TAKES_GIN = True
 
@@ -21,11 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="one line, or one JSON object, a task entry")
     listing.add_argument("--json", action="store_true", help="a JSON array of objects")
     show = actions.add_parser("show", help="examples as a model sees them")
-    show.add_argument("name", help="SeqIO task")
-    show.add_argument("-n", type=int, default=3, help="number of examples (default: 3)")
+    show.add_argument("name", type=common.path, help="SeqIO task")
+    show.add_argument("-n", type=common.whole(), default=3, help="number of examples (default: 3)")
     show.add_argument("--split", help="split (default: the first of train, validation, test)")
-    show.add_argument("--rendering", type=int, default=0, help="rendering number (default: 0)")
-    show.add_argument("--seed", type=int, default=0, help="render seed (default: 0)")
+    show.add_argument(
+        "--rendering", type=common.whole(0), default=0, help="rendering number (default: 0)"
+    )
+    show.add_argument("--seed", type=common.SEED, default=0, help="render seed (default: 0)")
     show.add_argument(
         "--template", help="all, or ids such as t0,t3: one example in each of these templates"
     )
@@ -36,38 +40,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--raw", action="store_true", help="the prompts, and nothing else")
     check = actions.add_parser("check", help="find what is wrong with templates")
     check.add_argument("names", nargs="*", metavar="NAME", help="task entries (default: all)")
-    check.add_argument("--folder", metavar="DIR", help="check a folder of Super-NI tasks instead")
+    check.add_argument(
+        "--folder", type=common.path, metavar="DIR", help="check a folder of Super-NI tasks instead"
+    )
     check.add_argument("--json", action="store_true", help="with --folder: the report as JSON")
     check.add_argument(
         "--encoding", dest="count_encoding", help="with --folder: count prompts in it"
     )
     check.add_argument(
-        "--budget", type=int, default=1024, help="with --encoding: tokens of a prompt (1024)"
+        "--budget",
+        type=common.whole(),
+        default=1024,
+        help="with --encoding: tokens of a prompt (1024)",
     )
     for action in (listing, show, check):
         action.add_argument(
             "--module",
             action="append",
             default=[],
+            type=common.module,
             help="task module to import; those of the package that can be where not given",
         )
 
 
 def run(args: argparse.Namespace) -> int:
     """Lists or shows."""
-    from flan_jax.commands import common
-
     encoding = getattr(args, "encoding", None)
-    more = [(_encoding_setting(args.name), repr(encoding))] if encoding else []
+    more = [f"{_encoding_setting(args.name)}={encoding}"] if encoding else []
+    common.apply_settings([*args.gin_overrides, *more])
     common.import_tensorflow()
-    common.apply_settings(args.gin_overrides, more)
     if args.action == "check" and args.folder:
         from flan_jax.commands import check_folder
 
         return check_folder.run_check(
             args.folder, args.names, args.json, args.count_encoding, args.budget
         )
-    _import(args.module)
+    args.module = [module.__name__ for module in _import(args.module)]
     return {"list": _list, "show": _show, "check": _check}[args.action](args)
 
 
@@ -90,19 +98,19 @@ def _encoding_setting(task: str) -> str:
     raise ConfigError(f"--encoding is for tasks whose names begin with {begins}, not {task!r}")
 
 
-def _import(modules: list[str]) -> None:
-    """Imports the given modules, or every one of ours that has what it needs."""
+def _import(modules: list[str]) -> list[Any]:
+    """Imports the given modules and returns them, or every one of ours that has what it needs."""
     from flan_jax import config
     from flan_jax.errors import DataError
 
-    config.import_modules(modules)
     if modules:
-        return
+        return config.import_modules(modules)
     for module in config.known_task_modules():
         try:
             config.import_modules(module)
         except DataError as error:
             terminal.warn(f"left out {module}: {error}")
+    return []
 
 
 def _list(args: argparse.Namespace) -> int:

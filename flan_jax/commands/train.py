@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile_steps", metavar="A:B", help="write a trace of steps A to B to MODEL_DIR/profile"
     )
+    common.add_fresh_argument(parser, "; a run that is resumed uses what it began with")
     common.add_distributed_arguments(parser)
 
 
@@ -40,5 +41,6 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.training.train import TrainConfig, train
 
     text = config.join_parts(parts)
-    train(TrainConfig(), parts_text=text, macros_text=config.macros_text(parts))  # type: ignore[call-arg]
+    settings = config.macros(parts)
+    train(TrainConfig(), parts_text=text, settings=settings, fresh=args.fresh)  # type: ignore[call-arg]
     return 0

@@ -3,6 +3,7 @@
 import argparse
 
 from flan_jax import terminal
+from flan_jax.commands import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,21 +12,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Trains a SentencePiece vocabulary on the prompts and targets of a task or mixture. "
         "VOCABULARY=FILE then makes every task use it."
     )
-    parser.add_argument("--mixture", required=True, help="task or mixture to read")
+    parser.add_argument(
+        "--mixture", required=True, type=common.path, help="task or mixture to read"
+    )
     parser.add_argument(
         "--module",
         action="append",
         required=True,
+        type=common.module,
         help="task module that registers it, as tasks.minilab; may be given several times",
     )
     parser.add_argument(
-        "--size", type=int, required=True, help="number of pieces, 260 of which are fixed"
+        "--size",
+        type=common.whole(),
+        required=True,
+        help="number of pieces, 260 of which are fixed",
     )
-    parser.add_argument("--out", required=True, help="file to write; its name ends in .model")
+    parser.add_argument(
+        "--out", required=True, type=common.path, help="file to write; its name ends in .model"
+    )
     parser.add_argument("--split", default="train", help="split to read (default: train)")
     parser.add_argument(
         "--max_examples",
-        type=int,
+        type=common.whole(0),
         default=0,
         help="read at most this many examples, spread evenly over the tasks (default: all)",
     )
@@ -37,20 +46,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: the file name, a number or a module is wrong.
         DataError: the mixture is unknown, or its texts do not fit the size.
+        OutputError: the model cannot be written.
     """
     _check(args)
-    import importlib
-
-    from flan_jax.errors import ConfigError
+    from flan_jax import config, files
     from flan_jax.instructions import train_vocabulary, vocabulary
 
-    for module in args.module:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if not f"{module}.".startswith(f"{error.name}."):
-                raise
-            raise ConfigError(f"--module={module}: there is no such module") from None
+    files.check_out(args.out)
+    config.import_modules(args.module)
     texts = train_vocabulary.mixture_texts(
         args.mixture, split=args.split, max_examples=args.max_examples
     )
@@ -64,7 +67,3 @@ def _check(args: argparse.Namespace) -> None:
 
     if not args.out.endswith(".model"):
         raise ConfigError(f"--out={args.out}: the name of a SentencePiece file ends in .model")
-    if args.size < 1:
-        raise ConfigError(f"--size={args.size}: must be a positive number of pieces")
-    if args.max_examples < 0:
-        raise ConfigError(f"--max_examples={args.max_examples}: must not be negative (0: all)")

@@ -25,6 +25,7 @@ import numpy as np
 
 from flan_jax.data import packing
 from flan_jax.errors import DataError, did_you_mean
+from flan_jax.kinds import whole_number
 
 # Bump by hand whenever the code here or in `packing` makes other batches of the same inputs.
 FORMAT = 1
@@ -88,9 +89,7 @@ class PlanConfig:
                 + did_you_mean(str(self.layout), LAYOUTS)
             )
         for field in ("inputs_length", "targets_length", "batch_size", "window"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise DataError(f"{field} must be a whole number above 0, got {value!r}")
+            whole_number(field, getattr(self, field), error=DataError)
         if not isinstance(self.packing, bool):
             raise DataError(f"packing must be True or False, got {self.packing!r}")
 

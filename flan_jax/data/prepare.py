@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import seqio
 
-from flan_jax import settings
+from flan_jax import files, settings
 from flan_jax.data import worker
 from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
 from flan_jax.errors import DataError
 from flan_jax.instructions import mixtures, pipelines, tfds_source
-from flan_jax.instructions.registration import RANKED, get_recipe
+from flan_jax.instructions.recipes import get_recipe
+from flan_jax.instructions.registration import RANKED
 from flan_jax.instructions.rendering import RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.kinds import whole_number
 from flan_jax.terminal import Progress
 
 # Starting a process that imports TensorFlow costs as much as preparing this many examples.
@@ -40,8 +42,7 @@ class Renderings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.count, int) or self.count < 1:
-            raise DataError(f"renderings must be a whole number above 0, got {self.count!r}")
+        whole_number("renderings", self.count, error=DataError)
 
     @property
     def all_keys(self) -> list[RenderingKey]:
@@ -53,7 +54,13 @@ class Renderings:
 class PreparedMixture:
     """A mixture's prepared units, one list a task (one unit a rendering), tasks by name.
 
-    `left_out` are members whose data could not be had, where the user asked to go on without.
+    Attributes:
+        name: the mixture.
+        split: split of the member tasks.
+        units: see above.
+        rates: mixing rate of each task.
+        left_out: members whose data could not be had, where the user asked to go on without.
+        unknown: of tasks whose recipes do not say everything, what is missing.
     """
 
     name: str
@@ -61,6 +68,7 @@ class PreparedMixture:
     units: tuple[tuple[Unit, ...], ...]
     rates: dict[str, float]
     left_out: tuple[str, ...] = ()
+    unknown: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def tables(self) -> list[TaskTable]:
@@ -86,8 +94,22 @@ class PreparedMixture:
 
     @property
     def recipes(self) -> dict[str, str]:
-        """Fingerprint of the recipe of each task."""
-        return {units[0].spec.task: units[0].spec.recipe for units in self.units}
+        """Fingerprint of what shaped each task, and of its tokens where that is not known whole."""
+        return {
+            units[0].spec.task: "-".join([units[0].spec.recipe, *self._contents(units)])
+            for units in self.units
+        }
+
+    @property
+    def fingerprints(self) -> list[list[str]]:
+        """The same of each unit."""
+        return [
+            ["-".join([unit.spec.fingerprint, *self._contents([unit])]) for unit in units]
+            for units in self.units
+        ]
+
+    def _contents(self, units: Sequence[Unit]) -> list[str]:
+        return [unit.content for unit in units if unit.spec.task in self.unknown]
 
 
 def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
@@ -101,15 +123,10 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
     if not having:
         splits = sorted({s for task in tasks for s in task.splits})
         raise DataError(f"{name!r} has no split {split!r}; there are {', '.join(splits)}")
+    prints = {task.name: get_recipe(task.name).fingerprint() for task in having}
     return [
-        UnitSpec(
-            task=task.name,
-            split=split,
-            rendering=key,
-            recipe=get_recipe(task.name).fingerprint(),
-            vocabulary=VOCABULARY.fingerprint,
-        )
-        for task in having
+        UnitSpec(task, split, key, recipe, VOCABULARY.fingerprint)
+        for task, recipe in prints.items()
         for key in renderings.all_keys
     ]
 
@@ -207,9 +224,9 @@ def _ranked(raw: Mapping[str, Any]) -> tuple[str, int, bool] | None:
     return _text(example_id), int(index), bool(is_correct)
 
 
-def prepare_unit(spec: UnitSpec, root: str) -> int:
-    """Prepares one unit, replacing what stands in its place; returns its number of examples."""
-    return write_unit(spec, root, task_examples(spec))
+def prepare_unit(spec: UnitSpec, root: str, fresh: bool = False) -> int:
+    """Prepares one unit and returns its number of examples; see `records.write_unit`."""
+    return write_unit(spec, root, task_examples(spec), fresh)
 
 
 def prepare(
@@ -220,6 +237,7 @@ def prepare(
     *,
     modules: Sequence[str] = (),
     workers: int | None = None,
+    fresh: bool = False,
     report: Callable[[str], None] = log.info,
 ) -> PreparedMixture:
     """Prepares whatever is missing of a task or mixture, and opens it.
@@ -231,11 +249,13 @@ def prepare(
         root: folder for records; `settings.cache_root()` where None.
         modules: task modules that worker processes import.
         workers: processes; where None, one for small mixtures and else one a core.
+        fresh: prepare again what is there as well.
         report: called with what happens, a line at a time.
 
     Raises:
         DataError: unknown name or split, datasets that cannot be had (all are named), or a task
             whose source or renderer fails.
+        OutputError: the records cannot be written; those that are there stay.
     """
     root = root or settings.cache_root()
     specs = unit_specs(name, split, renderings)
@@ -243,18 +263,53 @@ def prepare(
         report(f"left out, for want of split {split!r}: {', '.join(sorted(without))}")
     todo = []
     for spec in specs:
-        if why := problem(spec, root):
+        why = "there" if fresh else problem(spec, root)
+        if why:
             todo.append(spec)
-            if why != "missing":
-                report(f"preparing {spec.task}/{spec.split} again: records are {why}")
+        if why and why not in ("missing", "there"):
+            report(f"preparing {spec.task}/{spec.split} again: records are {why}")
+    if todo:
+        files.check_out_folder(root)  # before hours are spent on downloads
     left_out = _unavailable(name, todo, report)
     specs = [spec for spec in specs if spec.task not in left_out]
     todo = [spec for spec in todo if spec.task not in left_out]
     if not specs:
         raise DataError(f"{name!r} has no member whose data can be had")
     if todo:
-        _prepare_all(todo, root, modules, workers, report)
-    return open_prepared(name, split, specs, root, tuple(sorted(left_out)))
+        _prepare_all(todo, root, modules, workers, fresh, report)
+        _check_recipes(todo, report)
+    prepared = open_prepared(name, split, specs, root, tuple(sorted(left_out)))
+    for tasks, unknown in _by_unknown(prepared.unknown).items():
+        report(
+            f"not all that shapes the tokens of {tasks} can be known: {unknown}. Where that "
+            "changed, --fresh prepares again"
+        )
+    return prepared
+
+
+def _check_recipes(done: Sequence[UnitSpec], report: Callable[[str], None]) -> None:
+    """Says of which tasks the data, or what a function keeps, changed in the meantime."""
+    before = {spec.task: spec.recipe for spec in done}
+    changed = [task for task, recipe in before.items() if get_recipe(task).fingerprint() != recipe]
+    if changed:
+        report(
+            f"what shapes the tokens of {_some(changed)} is not what it was before they were "
+            "prepared: its data changed, or its functions keep state"
+        )
+
+
+def _by_unknown(unknown: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Returns what is missing of recipes by the tasks of which the same is missing."""
+    tasks: dict[tuple[str, ...], list[str]] = {}
+    for task, phrases in unknown.items():
+        tasks.setdefault(phrases, []).append(task)
+    return {_some(names): _some(phrases, "; ") for phrases, names in tasks.items()}
+
+
+def _some(names: Sequence[str], comma: str = ", ") -> str:
+    """The first three of them, and how many more there are."""
+    more = f"{comma}and {len(names) - 3} more" if len(names) > 3 else ""
+    return comma.join(names[:3]) + more
 
 
 def _unavailable(name: str, todo: Sequence[UnitSpec], report: Callable[[str], None]) -> set[str]:
@@ -264,7 +319,7 @@ def _unavailable(name: str, todo: Sequence[UnitSpec], report: Callable[[str], No
         DataError: there are some, and SKIP_UNAVAILABLE does not say to go on without.
     """
     tasks = [seqio.TaskRegistry.get(task) for task in dict.fromkeys(spec.task for spec in todo)]
-    skip = str(settings.setting("SKIP_UNAVAILABLE", False)) in ("True", "true", "1")
+    skip = settings.setting("SKIP_UNAVAILABLE", False)
     # What is sure to fail is told before hours are spent on downloads.
     missing = tfds_source.unavailable(tasks)
     if skip or not missing:
@@ -302,7 +357,9 @@ def open_prepared(
         if any(not np.array_equal(unit.ids, units[0].ids) for unit in units):
             raise DataError(f"task {task!r} has other examples in other renderings")
     rates = mixtures.task_rates(name, set(by_task))
-    return PreparedMixture(name, split, tuple(map(tuple, by_task.values())), rates, left_out)
+    unknown = {task: phrases for task in by_task if (phrases := get_recipe(task).unknown)}
+    opened = tuple(map(tuple, by_task.values()))
+    return PreparedMixture(name, split, opened, rates, left_out, unknown)
 
 
 def _count(spec: UnitSpec) -> int:
@@ -314,6 +371,7 @@ def _prepare_all(
     root: str,
     modules: Sequence[str],
     workers: int | None,
+    fresh: bool,
     report: Callable[[str], None],
 ) -> None:
     total = sum(map(_count, todo))
@@ -325,14 +383,15 @@ def _prepare_all(
     with Progress("preparing", total) as progress:
         if workers <= 1:
             for spec in todo:
-                written += prepare_unit(spec, root)
+                written += prepare_unit(spec, root, fresh)
                 progress.advance(_count(spec))
         else:
             # "spawn": a forked child of a process that runs TensorFlow or JAX threads may hang.
             context = multiprocessing.get_context("spawn")
             with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
                 running = {
-                    pool.submit(worker.prepare_in_child, spec, root, modules): spec for spec in todo
+                    pool.submit(worker.prepare_in_child, spec, root, modules, fresh): spec
+                    for spec in todo
                 }
                 try:
                     for future in concurrent.futures.as_completed(running):
@@ -349,7 +408,11 @@ def _prepare_all(
 
 
 def prepare_on_beam(
-    specs: Sequence[UnitSpec], root: str, modules: Sequence[str], options: Sequence[str] = ()
+    specs: Sequence[UnitSpec],
+    root: str,
+    modules: Sequence[str],
+    options: Sequence[str] = (),
+    fresh: bool = False,
 ) -> None:
     """Prepares units on Beam: one element a unit, on any runner.
 
@@ -358,6 +421,7 @@ def prepare_on_beam(
         root: folder that all workers reach.
         modules: task modules that workers import.
         options: Beam's own, such as `--runner=DataflowRunner`.
+        fresh: write those that are sound as well.
 
     Raises:
         DataError: apache-beam is not installed.
@@ -367,11 +431,11 @@ def prepare_on_beam(
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
         raise DataError("preparing on Beam needs apache-beam: pip install flan-jax[beam]") from None
-    todo = [spec for spec in specs if problem(spec, root)]
+    todo = [spec for spec in specs if fresh or problem(spec, root)]
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         _ = (
             pipeline
             | "units" >> beam.Create(todo)
             | "spread" >> beam.Reshuffle()
-            | "prepare" >> beam.Map(worker.prepare_in_child, root, list(modules))
+            | "prepare" >> beam.Map(worker.prepare_in_child, root, list(modules), fresh)
         )

@@ -14,16 +14,21 @@ written, so a folder without a valid index is one that was never finished.
 """
 
 import collections
+import contextlib
 import dataclasses
+import errno
+import filecmp
 import functools
 import hashlib
+import io
 import json
 import os
-import shutil
+import stat
 import tempfile
 import time
+import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -31,12 +36,14 @@ import msgpack
 import numpy as np
 from etils import epath
 
-from flan_jax.errors import DataError
+from flan_jax import files, json_files
+from flan_jax.errors import DataError, OutputError, border
 from flan_jax.instructions.rendering import RenderingKey
 
 FORMAT = 2
 RECORDS, TABLE, INDEX = "records.array_record", "table.npz", "index.json"
 COPY_TIMEOUT_S = 600.0
+_COPYING = ".copying-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +83,23 @@ class Example:
 
     @classmethod
     def from_bytes(cls, record: bytes) -> "Example":
-        """Inverse of `to_bytes`."""
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: it is none. So are exceptions of other kinds.
+        """
         fields = msgpack.unpackb(record, use_list=False)
         for name in ("inputs", "targets"):
             fields[name] = np.frombuffer(fields[name], "<i4")
-        return cls(**fields)
+        example = cls(**fields)
+        texts = (example.id, example.template, example.prompt, example.target, example.form)
+        if not all(
+            isinstance(text, str) for text in (*texts, *example.options, *example.references)
+        ):
+            raise ValueError("a text is none")
+        if example.ranked is not None and [*map(type, example.ranked)] != [str, int, bool]:
+            raise ValueError("an option to rank is none")
+        return example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,40 +132,52 @@ class UnitSpec:
         return epath.Path(root) / "records" / self.task / self.split / name
 
 
-def is_remote(path: epath.PathLike) -> bool:
-    """Whether array_record, which knows local files only, cannot open a path."""
-    return "://" in os.fspath(path)
+def write_unit(spec: UnitSpec, root: str, examples: Iterable[Example], fresh: bool = False) -> int:
+    """Writes a unit, aside and then into its place; returns the number of examples.
 
+    What stands there is replaced where it cannot be used. Where another process finished the
+    same unit first, its one stays: the same was to be written.
 
-def write_unit(spec: UnitSpec, root: str, examples: Iterable[Example]) -> int:
-    """Writes a unit, replacing whatever stands in its place; returns the number of examples.
+    Args:
+        spec: the unit.
+        root: see `UnitSpec.folder`.
+        examples: what is in it.
+        fresh: replace a sound unit as well, unless it is the same to the byte.
 
     Raises:
         DataError: there are no examples, or two have the same id.
+        OutputError: it cannot be written; what was there is as it was.
     """
     target = spec.folder(root)
-    if not is_remote(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    near = None if is_remote(target) else target.parent
-    scratch = epath.Path(tempfile.mkdtemp(prefix=".writing-", dir=near))
-    try:
-        table = _write_records(scratch / RECORDS, examples, spec)
-        with (scratch / TABLE).open("wb") as file:
-            np.savez(file, **table)  # type: ignore[arg-type]
-        files = {name: _describe_file(scratch / name) for name in (RECORDS, TABLE)}
-        count = len(table["crc32"])
-        index = {
-            "format": FORMAT,
-            "fingerprint": spec.fingerprint,
-            "spec": dataclasses.asdict(spec),
-            "count": count,
-            "files": files,
-        }
-        (scratch / INDEX).write_text(json.dumps(index, indent=1))
-        _move_into_place(scratch, target)
+    remote = files.is_remote(target)
+    near = epath.Path(tempfile.gettempdir()) if remote else target.parent
+    prefix = ".flan_jax-writing-" if remote else files.WRITING
+    files.sweep(near, prefix)
+    with files.scratch_folder(near, prefix) as scratch, files.writing(target):
+        made = scratch / "unit"
+        made.mkdir()
+        count = _write_files(made, examples, spec)
+        if remote:
+            _upload(made, target)
+        else:
+            _move_into_place(spec, root, made, scratch / "old", fresh)
         return count
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_files(folder: epath.Path, examples: Iterable[Example], spec: UnitSpec) -> int:
+    table = _write_records(folder / RECORDS, examples, spec)
+    content = io.BytesIO()
+    np.savez(content, **table)  # type: ignore[arg-type]
+    (folder / TABLE).write_bytes(content.getvalue())
+    index = {
+        "format": FORMAT,
+        "fingerprint": spec.fingerprint,
+        "spec": dataclasses.asdict(spec),
+        "count": len(table["crc32"]),
+        "files": {name: _describe_file(folder / name) for name in (RECORDS, TABLE)},
+    }
+    (folder / INDEX).write_text(json_files.dumps(index, indent=1))
+    return len(table["crc32"])
 
 
 def _write_records(
@@ -160,12 +191,15 @@ def _write_records(
     try:
         for example in examples:
             record = example.to_bytes()
-            writer.write(record)
+            _write_to(writer.write, record)
             lengths.append((len(example.inputs), len(example.targets)))
             checksums.append(zlib.crc32(record))
             ids.append(example.id.encode("utf-8"))
-    finally:
-        writer.close()
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # of a full disk, which was said already
+            writer.close()
+        raise
+    _write_to(writer.close)
     if not ids:
         raise DataError(f"task {spec.task!r}, split {spec.split!r}: no examples")
     if len(set(ids)) != len(ids):
@@ -178,55 +212,133 @@ def _write_records(
     }
 
 
-def _describe_file(path: epath.Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"size": path.stat().length, "sha256": digest.hexdigest()}
-
-
-def _move_into_place(scratch: epath.Path, target: epath.Path) -> None:
-    """Renames locally; on remote storage copies, the index last, since it makes a unit valid."""
-    if is_remote(target):
-        (target / INDEX).unlink(missing_ok=True)
-        target.mkdir(parents=True, exist_ok=True)
-        for name in (RECORDS, TABLE, INDEX):
-            (scratch / name).copy(target / name, overwrite=True)
-        return
-    os.chmod(scratch, 0o755)
-    if target.exists():
-        shutil.rmtree(target)
+def _write_to(write: Callable[..., None], *values: bytes) -> None:
+    """Calls ArrayRecord's writer, whose errors are RuntimeErrors of whatever the system said."""
     try:
-        os.rename(scratch, target)
+        write(*values)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, files.cause(error)) from error
+
+
+def _describe_file(path: epath.Path) -> dict[str, Any]:
+    return {"size": path.stat().length, "sha256": files.file_digest(path)}
+
+
+def _upload(made: epath.Path, target: epath.Path) -> None:
+    """Copies to remote storage, the index last, since it makes a unit valid."""
+    (target / INDEX).unlink(missing_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (RECORDS, TABLE, INDEX):
+        (made / name).copy(target / name, overwrite=True)
+
+
+def _move_into_place(
+    spec: UnitSpec, root: str, made: epath.Path, old: epath.Path, replace: bool
+) -> None:
+    """Renames a finished unit into its place, and what cannot stay there to `old`.
+
+    Whoever has the old files open reads on.
+    """
+    target = spec.folder(root)
+    with files.holding(target.parent):
+        if os.path.lexists(target):
+            if _same(made, target) if replace else problem(spec, root) is None:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(target, old)
+        try:
+            os.rename(made, target)
+        except OSError:  # another process was faster, where nothing can be held
+            if problem(spec, root) is not None:
+                raise
+
+
+def _same(one: epath.Path, other: epath.Path) -> bool:
+    try:
+        return all(filecmp.cmp(one / name, other / name, False) for name in (INDEX, TABLE, RECORDS))
     except OSError:
-        # Another process finished the same unit in between; its bytes are equal to ours.
-        if not target.exists():
-            raise
+        return False
 
 
 def problem(spec: UnitSpec, root: str) -> str | None:
     """Returns why a unit cannot be used, or None where it can.
 
-    Looks at the index, at sizes and at the table's hash; records are checked as they are read.
+    Looks at the index, at sizes and at the table; records are checked as they are read.
     """
+    return _look(spec, root)[0]
+
+
+def _look(spec: UnitSpec, root: str) -> tuple[str | None, dict[str, np.ndarray]]:
+    """Returns what is wrong with a unit, and its table where nothing is."""
     folder = spec.folder(root)
     if not folder.exists():
-        return "missing"
+        return "missing", {}
     try:
-        index = json.loads((folder / INDEX).read_text())
-        if index["format"] != FORMAT or index["fingerprint"] != spec.fingerprint:
-            return "foreign: its index describes other tokens"
-        for name, facts in index["files"].items():
-            if (folder / name).stat().length != facts["size"]:
-                return f"damaged: {name} is not {facts['size']} bytes long"
-        if _describe_file(folder / TABLE)["sha256"] != index["files"][TABLE]["sha256"]:
-            return f"damaged: {TABLE} does not match its hash"
-    except FileNotFoundError as error:
-        return f"unfinished: {error.filename or INDEX} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        return f"damaged: {type(error).__name__}: {error}"
-    return None
+        with border(INDEX):
+            text = files.read_text(_inside(folder, INDEX), 1 << 20)
+            index = json_files.Fields(INDEX, json_files.loads(text, INDEX))
+            if (index.get("format"), index.get("fingerprint")) != (FORMAT, spec.fingerprint):
+                return "foreign: its index describes other tokens", {}
+            sizes = {name: _check_size(folder, name, index) for name in (RECORDS, TABLE)}
+        with border(TABLE):
+            content = files.read_bytes(folder / TABLE, sizes[TABLE])
+            digest = hashlib.sha256(content).hexdigest()
+            if digest != index.inner("files").inner(TABLE).text("sha256"):
+                raise DataError(f"{TABLE} does not match its hash")
+            return None, _read_table(content, index.count("count", 1))
+    except DataError as error:
+        gone = [name for name in (INDEX, RECORDS, TABLE) if not (folder / name).exists()]
+        return f"unfinished: {gone[0]} is missing" if gone else f"damaged: {error}", {}
+
+
+def _inside(folder: epath.Path, name: str) -> epath.Path:
+    """Returns the path of a file of a unit.
+
+    Raises:
+        DataError: it is no regular file, or a link that leads elsewhere.
+    """
+    path = files.inside(folder, name, "a unit")
+    if not files.is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise DataError(f"{name} is not a regular file")
+    return path
+
+
+def _check_size(folder: epath.Path, name: str, index: json_files.Fields) -> int:
+    """Returns the size of a file of a unit.
+
+    Raises:
+        DataError: it is not the one that the index says.
+    """
+    size = index.inner("files").inner(name).count("size")
+    if _inside(folder, name).stat().length != size:
+        raise DataError(f"{name} is not {size} bytes long")
+    return size
+
+
+def _read_table(content: bytes, count: int) -> dict[str, np.ndarray]:
+    """Returns the arrays of a table, which take no more memory than its file.
+
+    Raises:
+        DataError: they are not what is written of so many examples.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise DataError(f"{TABLE} is compressed")
+    with np.load(io.BytesIO(content), allow_pickle=False) as table:
+        arrays = {name: table[name] for name in ("lengths", "crc32", "ids")}
+    lengths, checksums, ids = arrays.values()
+    if (
+        (lengths.dtype, lengths.shape) != (np.int32, (count, 2))
+        or (checksums.dtype, checksums.shape) != (np.uint32, (count,))
+        or (ids.dtype.kind, ids.shape) != ("S", (count,))
+        or lengths.min() < 0
+    ):
+        raise DataError(f"{TABLE} does not describe {count} examples")
+    return arrays
+
+
+# A folder that another process prepares again is not there for an instant.
+_PAUSES = (0.02, 0.2)
 
 
 class Unit:
@@ -238,19 +350,28 @@ class Unit:
         Raises:
             DataError: it is missing, unfinished, damaged or foreign.
         """
-        if is_remote(root):
+        if files.is_remote(root):
             root = _local_copy(spec, root)
-        if what := problem(spec, root):
+        what, table = _look(spec, root)
+        for pause in _PAUSES if what else ():
+            time.sleep(pause)
+            what, table = _look(spec, root)
+        if what:
             raise DataError(f"prepared records {spec.folder(root)} are {what}")
         self.spec = spec
         self.folder = spec.folder(root)
-        with (self.folder / TABLE).open("rb") as file, np.load(file) as table:
-            self.lengths: np.ndarray = table["lengths"]
-            self.ids: np.ndarray = table["ids"]
-            self._crc32: np.ndarray = table["crc32"]
+        self.lengths: np.ndarray = table["lengths"]
+        self.ids: np.ndarray = table["ids"]
+        self._crc32: np.ndarray = table["crc32"]
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def content(self) -> str:
+        """16 hex digits over what the records are, not over what shaped them."""
+        digest = hashlib.sha256(self.lengths.tobytes() + self._crc32.tobytes())
+        return digest.hexdigest()[:16]
 
     @functools.cached_property
     def _source(self) -> Any:
@@ -266,17 +387,22 @@ class Unit:
         """
         if not len(positions):  # which array_record refuses
             return []
-        try:
+        with border(f"{self.folder / RECORDS} cannot be read"):
             raw = self._source.__getitems__([int(p) for p in positions])
-        except Exception as error:
-            raise DataError(f"{self.folder / RECORDS} cannot be read: {error}") from error
-        for position, record in zip(positions, raw, strict=True):
-            if zlib.crc32(record) != self._crc32[position]:
-                raise DataError(
-                    f"{self.folder / RECORDS}: record {position} does not match its checksum; "
-                    "delete the folder and prepare it again"
-                )
-        return [Example.from_bytes(record) for record in raw]
+        return [self._example(int(p), record) for p, record in zip(positions, raw, strict=True)]
+
+    def _example(self, position: int, record: bytes) -> Example:
+        where = f"{self.folder / RECORDS}: record {position}"
+        if zlib.crc32(record) != self._crc32[position]:
+            raise DataError(
+                f"{where} does not match its checksum: it is damaged, or was prepared again while "
+                "this process read it; `flan-jax prepare --fresh` writes it again"
+            )
+        with border(where):
+            example = Example.from_bytes(record)
+            if (len(example.inputs), len(example.targets)) != tuple(self.lengths[position]):
+                raise DataError(f"{where} has another length than {TABLE} says")
+        return example
 
     def __iter__(self) -> Iterator[Example]:
         for start in range(0, len(self), 256):
@@ -295,26 +421,37 @@ def _local_copy(spec: UnitSpec, root: str, timeout_s: float = COPY_TIMEOUT_S) ->
     """
     name = hashlib.sha256(root.encode()).hexdigest()[:16]
     local_root = os.path.join(tempfile.gettempdir(), f"flan_jax_records_{os.getuid()}", name)
-    if problem(spec, local_root) is None:
+    remote, target = spec.folder(root), spec.folder(local_root)
+    if problem(spec, local_root) is None and _same_index(remote, target):
         return local_root
-    target = spec.folder(local_root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = epath.Path(tempfile.mkdtemp(prefix=".copying-", dir=target.parent))
+    files.sweep(target.parent, _COPYING)
     pool = futures.ThreadPoolExecutor(3)
     started = time.monotonic()
     try:
-        remote = spec.folder(root)
-        copies = [
-            pool.submit((remote / name).copy, scratch / name) for name in (RECORDS, TABLE, INDEX)
-        ]
-        for copy in copies:
-            copy.result(timeout=max(0.0, timeout_s - (time.monotonic() - started)))
-        _move_into_place(scratch, target)
+        with files.scratch_folder(target.parent, _COPYING) as scratch:
+            made = scratch / "unit"
+            made.mkdir()
+            copies = [
+                pool.submit((remote / name).copy, made / name) for name in (RECORDS, TABLE, INDEX)
+            ]
+            for copy in copies:
+                copy.result(timeout=max(0.0, timeout_s - (time.monotonic() - started)))
+            with files.writing(target):
+                _move_into_place(spec, local_root, made, scratch / "old", replace=True)
     except futures.TimeoutError:
-        raise DataError(f"copying {spec.folder(root)} took over {timeout_s:.0f} s") from None
+        raise DataError(f"copying {remote} took over {timeout_s:.0f} s") from None
     except FileNotFoundError:
-        raise DataError(f"prepared records {spec.folder(root)} are missing") from None
+        raise DataError(f"prepared records {remote} are missing") from None
+    except OSError as error:
+        raise OutputError(f"cannot copy {remote} to {target}: {files.cause(error)}") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        shutil.rmtree(scratch, ignore_errors=True)
     return local_root
+
+
+def _same_index(one: epath.Path, other: epath.Path) -> bool:
+    """Whether two units hold the same; one may have been prepared again since it was copied."""
+    try:
+        return (one / INDEX).read_bytes() == (other / INDEX).read_bytes()
+    except OSError:
+        return False

@@ -13,11 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean
+from flan_jax.files import user_path
 
 T = TypeVar("T")
 
@@ -107,6 +108,21 @@ def end_on_error(config: T) -> T:
     return config
 
 
+def task_module(names: str | Sequence[str] | None) -> str | None:
+    """Imports task modules as the built-in engine does, by name or by file.
+
+    Args:
+        names: macro MIXTURE_OR_TASK_MODULE.
+
+    Returns:
+        What T5X, which imports one module by its name, finds imported already.
+    """
+    from flan_jax.config import import_modules
+
+    modules = import_modules(names)
+    return modules[-1].__name__ if modules else None
+
+
 def restore_path(path: str | None) -> str | list[str]:
     """Returns the path of the checkpoint to start from, or T5X's way of saying: none."""
     return path or []
@@ -151,7 +167,8 @@ def _is_checkpoint(name: str) -> bool:
 
 def source_folders() -> list[str]:
     """Returns the folders that T5X_PATH lists."""
-    return [folder for folder in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if folder]
+    listed = os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
+    return [user_path(folder) for folder in listed if folder]
 
 
 def missing_modules() -> list[str]:

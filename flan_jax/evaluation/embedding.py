@@ -10,7 +10,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,18 +19,25 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from flan_jax.errors import CheckpointError, ConfigError
-from flan_jax.instructions.vocabulary import SETTING, VOCABULARY, vocabulary_fingerprint
+from flan_jax.errors import CheckpointError, ConfigError, first_line, quoted
+from flan_jax.instructions.vocabulary import (
+    SETTING,
+    VOCABULARY,
+    check_vocabulary,
+    vocabulary_fingerprint,
+)
 from flan_jax.models import families
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Sequences
-from flan_jax.training import checkpoints, digest
-from flan_jax.training.manifest import MANIFEST
+from flan_jax.training import carried_vocabulary, checkpoints, stored_settings
+from flan_jax.training.manifest import read_manifest
 
 PREFIX = "t5:"
 MAX_TOKENS = 512
 KIND = "mean of T5 encoder states"
 SMALLEST_BUCKET = 16
+# Than this no field of a model's config is larger.
+_LARGEST = 2**31
 
 
 class CheckpointEncoder:
@@ -67,6 +75,7 @@ class CheckpointEncoder:
             found = _find(checkpoint)
             self._model = _model(found)
             _check_vocabulary(found)
+            check_vocabulary(self._model.config.vocab_size)
         except CheckpointError as error:
             raise CheckpointError(f"encoder {self.name!r}: {error}") from None
         self.step = found.step
@@ -158,18 +167,37 @@ def _model(found: checkpoints.Found) -> Model:
     """
     fields = dict(found.run["fingerprint"].get("model") or {})
     family = fields.pop("family", None)
-    if family not in families.names():
+    if not isinstance(family, str) or family not in families.names():
         raise CheckpointError(
-            f"{found.path} was saved for a model of family {family!r}, and this version knows "
-            f"{', '.join(families.names())}; give a checkpoint of one of these"
+            f"{found.path} was saved for a model of family {quoted(family)}, and this version "
+            f"knows {', '.join(families.names())}; give a checkpoint of one of these"
         )
+    config = families.family(family)
     try:
-        return Model(families.family(family)(**fields))
-    except (TypeError, ValueError) as error:  # of another version of this package
+        _check_types(fields, typing.get_type_hints(config))
+        model = Model(config(**fields))
+        model.shapes  # noqa: B018 - what makes no model is refused now
+        return model
+    except Exception as error:  # of another version of this package, or made to harm
         raise CheckpointError(
-            f"{found.path} was saved for a {family} that this version does not know: {error}; "
-            "give a checkpoint that this version wrote"
+            f"{found.path} was saved for a {family} that this version does not know: "
+            f"{first_line(error)}; give a checkpoint that this version wrote"
         ) from None
+
+
+def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Refuses fields whose values JSON may hold and a config of a model may not."""
+    for name, value in fields.items():
+        kind = kinds.get(name)
+        if kind is float:
+            right = type(value) in (int, float) and abs(value) < _LARGEST
+        elif kind in (int, bool, str):
+            right = type(value) is kind and (kind is str or value < _LARGEST)
+        else:  # names, or a number that may be absent
+            names = value if isinstance(value, list) else [value]
+            right = all(isinstance(one, str | int | None) for one in names)
+        if not right:
+            raise ValueError(f"{name} is {quoted(value)}")
 
 
 def _check_vocabulary(found: checkpoints.Found) -> None:
@@ -182,7 +210,7 @@ def _check_vocabulary(found: checkpoints.Found) -> None:
     if then == now:
         return
     names = [spec for spec in ("default", "byte") if vocabulary_fingerprint(spec) == then]
-    names += re.findall(rf"^{SETTING} = '(.+)'$", found.run["macros"], re.MULTILINE)
+    names += [spec for spec in (carried_vocabulary.spec_in(found.path), _named(found)) if spec]
     names = [spec for spec in names if spec != VOCABULARY.spec]  # a file may have changed since
     known = f"{SETTING}={names[0]}" if names else f"{SETTING} to the one it was trained with"
     raise CheckpointError(
@@ -191,28 +219,28 @@ def _check_vocabulary(found: checkpoints.Found) -> None:
     )
 
 
+def _named(found: checkpoints.Found) -> str | None:
+    """The vocabulary that a checkpoint says it was trained with, for messages alone."""
+    named = stored_settings.decode(found.run, str(found.path)).get(SETTING)
+    return named if isinstance(named, str) else None
+
+
 def _hash(found: checkpoints.Found, max_tokens: int) -> str:
     facts = {
         "kind": KIND,
         "weights": _checksums(found.path),
-        "model": found.run["fingerprint"]["model"],
-        "vocabulary": found.run["fingerprint"]["vocabulary"],
+        "model": found.run["fingerprint"].get("model"),
+        "vocabulary": found.run["fingerprint"].get("vocabulary"),
         "max_tokens": max_tokens,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _checksums(path: epath.Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file of the weights, as the manifest records them.
-
-    A run that was killed between the save and its manifest leaves none: the weights are read.
-    """
-    manifest = path / MANIFEST
-    files = json.loads(manifest.read_text()) if manifest.exists() else {}
+    """Returns the SHA-256 of each file of the weights, as the manifest records them."""
     # What commit_success.txt holds is a place, not weights.
-    found = {
+    return {
         name: facts["sha256"]
-        for name, facts in files.items()
+        for name, facts in read_manifest(path).items()
         if name.startswith("params/") and not name.endswith("commit_success.txt")
     }
-    return found or {"params": digest.params_digest(checkpoints.load_params_on_host(path))}

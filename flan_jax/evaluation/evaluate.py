@@ -10,12 +10,12 @@ import gin
 import jax
 from etils import epath
 
-from flan_jax import terminal
+from flan_jax import files, macros, terminal
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.data.records import Example
-from flan_jax.errors import CheckpointError, ConfigError
+from flan_jax.errors import CheckpointError
 from flan_jax.evaluation import generation, ranking, report
-from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
 from flan_jax.training import checkpoints, identity
@@ -57,13 +57,14 @@ class EvalConfig:
     decoding: Decoding = Decoding()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ConfigError("EVAL_BATCH_SIZE must be a whole number above 0")
-        if self.examples is not None and self.examples < 1:
-            raise ConfigError(f"EVAL_EXAMPLES must be None or above 0, not {self.examples}")
-        lengths = self.feature_lengths
-        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
-            raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+        macros.check(
+            TASK_FEATURE_LENGTHS=self.feature_lengths,
+            EVAL_BATCH_SIZE=self.batch_size,
+            EVAL_SPLIT=self.split,
+            EVAL_EXAMPLES=self.examples,
+            RENDER_SEED=self.render_seed,
+            SEED=self.seed,
+        )
 
 
 def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
@@ -113,6 +114,7 @@ def evaluate(
     checkpoint: str | None,
     out: str,
     say: Callable[[str], None] = terminal.say_aside,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Scores a checkpoint (or, where None, the untrained model) and writes the results.
 
@@ -123,14 +125,31 @@ def evaluate(
         checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint.
         out: folder for metrics.json and predictions.jsonl.
         say: called with what happens, a line at a time.
+        fresh: prepare the examples again, also where they are prepared.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint.
+        FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint, or `out` cannot
+            be written or is in use by another evaluation.
     """
+    with files.lock_folder(files.check_out_folder(out)):
+        summary = _evaluate(config, checkpoint, out, say, fresh)
+    for note in report.notes(summary):
+        terminal.warn(note)
+    return summary
+
+
+def _evaluate(
+    config: EvalConfig,
+    checkpoint: str | None,
+    out: str,
+    say: Callable[[str], None],
+    fresh: bool,
+) -> dict[str, Any]:
     model = Model(config.model)
+    check_vocabulary(config.model.vocab_size)
     found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None
     if found is not None:
         check_checkpoint(found, model)
@@ -141,22 +160,32 @@ def evaluate(
         Renderings(1, config.render_seed),
         config.prepared_dir,
         modules=modules,
+        fresh=fresh,
         report=say,
     )
     folder = epath.Path(out)
     facts = [
         str(found.path) if found else "untrained",
         found.run if found else config.seed,
-        [[unit.spec.fingerprint for unit in units] for units in mixture.units],
+        mixture.fingerprints,
         dict(config.feature_lengths),
         config.decoding.describe(),
         config.examples,
     ]
     # Of all that the answers depend on: neither finished nor partial ones of another are used.
     identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def finish(predictions: Sequence[generation.Prediction]) -> dict[str, Any]:
+        summary = report.summarize(config.mixture, found.step if found else 0, predictions)
+        summary["decoding"] = config.decoding.describe()
+        if mixture.left_out:
+            summary["left_out"] = list(mixture.left_out)
+        report.write(out, summary, predictions, identity_hash)
+        return summary
+
     if there := report.read(out, identity_hash):
         say(f"{out} has these results already")
-        return there
+        return there.summary or finish(there.predictions)
 
     mesh = mesh_lib.make_mesh()
     batch_size = -(-config.batch_size // mesh.size) * mesh.size
@@ -168,7 +197,6 @@ def evaluate(
     ranked = [(task, example) for task, example in examples if example.ranked is not None]
     _warn_of_cuts(examples, lengths, say)
 
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "predictions.partial.jsonl"
     partial = generation.Partial(path, identity_hash)
     progress = _progress(say, len(examples))
@@ -181,12 +209,8 @@ def evaluate(
     if ranked:
         scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh.size, sharding)
         predictions += ranking.rank(scorer, ranked, partial, progress)
-    summary = report.summarize(config.mixture, found.step if found else 0, predictions)
-    summary["decoding"] = config.decoding.describe()
-    if mixture.left_out:
-        summary["left_out"] = list(mixture.left_out)
-    report.write(out, summary, predictions, identity_hash)
-    path.unlink()
+    summary = finish(predictions)
+    path.unlink(missing_ok=True)
     return summary
 
 

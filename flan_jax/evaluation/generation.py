@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +12,10 @@ import jax
 import numpy as np
 from etils import epath
 
+from flan_jax import files, json_files
 from flan_jax.data.prepare import PreparedMixture
 from flan_jax.data.records import Example
+from flan_jax.errors import DataError, did_you_mean, quoted
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models import decoding
 from flan_jax.models.beam_search import beam_search
@@ -23,6 +25,8 @@ from flan_jax.models.framing import Framing, Sequences
 from flan_jax.models.layouts import Layout
 
 SMALLEST_BUCKET = 32
+# Of a file of answers: all of them are in memory in any case.
+MOST_BYTES = 1 << 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Prediction:
         template: id of the template or encoding of the prompt.
         options: answers shown in the prompt.
         prompt: the prompt in words, before truncation.
-        prediction: what the model said; where options are ranked, the one with the best score.
+        prediction: what the model said; where options are ranked, the one with the best score, and
+            nothing where none has it alone.
         targets: all acceptable answers.
         form: form of the OPTIONS block.
-        scores: where options are ranked, log-likelihood of each, in the dataset's order.
+        scores: where options are ranked, log-likelihood of each, in the dataset's order; NaN where
+            it is not finite.
     """
 
     task: str
@@ -57,15 +63,45 @@ class Prediction:
         for name in ("form", "scores"):
             if not fields[name]:
                 del fields[name]
-        return json.dumps(fields, ensure_ascii=False)
+        return json_files.dumps(fields)
 
     @classmethod
-    def from_json(cls, text: str) -> "Prediction":
-        """Inverse of `to_json`."""
-        fields = json.loads(text)
-        for name in ("options", "targets", "scores"):
-            fields[name] = tuple(fields.get(name, ()))
-        return cls(**fields)
+    def from_json(cls, text: str, where: str = "the prediction") -> "Prediction":
+        """Inverse of `to_json`.
+
+        Raises:
+            DataError: it is no prediction; names the field.
+        """
+        return cls.from_fields(json_files.Fields(where, json_files.loads(text, where)))
+
+    @classmethod
+    def from_fields(cls, row: json_files.Fields) -> "Prediction":
+        """Returns the prediction of one object of predictions.jsonl.
+
+        Raises:
+            DataError: see `from_json`.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [name for name in row.object if name not in names]:
+            row.fail(unknown[0], f"is not known{did_you_mean(unknown[0], names)}")
+        given = {"form": "", "scores": [], **row.object}
+        filled = json_files.Fields(row.where, given)
+        texts = ("task", "id", "template", "prompt", "prediction", "form")
+        return cls(
+            **{name: filled.text(name) for name in texts},
+            options=filled.texts("options", least=0),
+            targets=filled.texts("targets"),
+            scores=tuple(_score(filled, value) for value in filled.items("scores")),
+        )
+
+
+def _score(row: json_files.Fields, value: Any) -> float:
+    """Returns a log-likelihood as files have it."""
+    if value is None:
+        return math.nan
+    if type(value) not in (int, float) or (type(value) is int and abs(value) > 1e300):
+        row.fail("scores", f"must be a list of numbers, found {quoted(value)} in it")
+    return float(value)
 
 
 def bucket_length(length: int, longest: int) -> int:
@@ -220,22 +256,16 @@ class Partial:
         Args:
             path: the file; the caller removes it at the end.
             identity: hash of what the answers depend on.
+
+        Raises:
+            OutputError: the file cannot be written; an older one is what it was.
         """
         self._path = path
-        header = json.dumps(["flan_jax", identity])
-        lines = path.read_text().splitlines() if path.exists() else []
-        self._found: dict[tuple[str, str], Any] = {}
-        if lines[:1] == [header]:
-            for line in lines[1:]:
-                try:
-                    task, record, value = json.loads(line)
-                except ValueError:  # cut off in the middle
-                    continue
-                self._found[task, record] = value
-        path.write_text("\n".join([header, *map(self._line, self._found)]) + "\n")
-
-    def _line(self, key: tuple[str, str]) -> str:
-        return json.dumps([*key, self._found[key]])
+        header = ["flan_jax", identity]
+        self._found = _answers_of(path, header) if path.exists() else {}
+        # A line that a killed attempt was cut off in goes.
+        rows = ([*key, value] for key, value in self._found.items())
+        json_files.write_lines(path, itertools.chain([header], rows))
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._found
@@ -244,7 +274,30 @@ class Partial:
         return self._found[key]
 
     def add(self, answers: Mapping[tuple[str, str], Any]) -> None:
-        """Keeps answers: texts, or scores of options."""
+        """Keeps answers: texts, or scores of options.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._found.update(answers)
-        with self._path.open("a") as file:
-            file.write("".join(self._line(key) + "\n" for key in answers))
+        json_files.append_lines(self._path, ([*key, value] for key, value in answers.items()))
+
+
+def _answers_of(path: epath.Path, header: Sequence[str]) -> dict[tuple[str, str], Any]:
+    """Returns the answers in a file that begins with a header; none where it does not."""
+    found: dict[tuple[str, str], Any] = {}
+    try:
+        first, *lines = files.read_text(path, most=MOST_BYTES).split("\n")
+        if json_files.loads(first, path) != list(header):
+            return {}
+    except DataError:
+        return {}
+    for line in lines:
+        try:
+            row = json_files.loads(line, path)
+        except DataError:  # cut off in the middle
+            continue
+        match row:
+            case [str(task), str(record), str() | float() | int() | None as answer]:
+                found[task, record] = answer
+    return found

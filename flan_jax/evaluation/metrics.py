@@ -1,45 +1,81 @@
 """Metrics over generated text, and over scores of options.
 
-ROUGE-L and exact match are as Super-NaturalInstructions publishes them: ROUGE-L is rouge_score's
-own (F-measure, sentence level, Porter stemming); exact match compares after SQuAD's normalisation
-without its removal of articles (Wang et al. 2022, section 4 and the benchmark's published scorer).
+ROUGE-L is rouge_score's own (F-measure, sentence level, Porter stemming). Exact match compares
+after SQuAD's normalisation without its removal of articles, once as Super-NaturalInstructions
+publishes it (Wang et al. 2022, section 4 and the benchmark's published scorer), and once, for all
+other suites, with a minus before a digit kept: -5 is not 5.
+
+Where normalising leaves nothing of a reference (`]`, `+`, the English ROUGE-L of a Chinese text),
+every metric compares what stands there, so that an empty answer is not a right one.
+
 An instance's score is its best over the references; a group's score is the mean over its
 instances. Scores are in 0..100.
 """
 
 import collections
-import functools
+import dataclasses
 import math
 import re
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flan_jax.evaluation import rouge
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-@functools.cache
-def _scorer() -> Any:
-    from rouge_score import rouge_scorer
-
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+# A hyphen stands between letters or digits; a minus does not, but in 1e-5.
+_MINUS = re.compile(r"(?:(?<!\w)|(?<=\de))[-\u2212](?=[$£€¥]?\.?\d)")
 
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
     """Returns ROUGE-L of one prediction, 0..100, the best over `references`."""
-    scorer = _scorer()
-    return 100.0 * max(scorer.score(ref, prediction)["rougeL"].fmeasure for ref in references)
+    tokenize = rouge.english().tokenize
+    return 100.0 * max(rouge_l_of_one(prediction, one, tokenize) for one in references)
 
 
-def normalize_answer(text: str) -> str:
-    """Lower case, ASCII punctuation removed, white space collapsed."""
+def rouge_l_of_one(prediction: str, reference: str, tokenize: rouge.Tokenize) -> float:
+    """Returns ROUGE-L against one reference, 0..1, by any tokens."""
+    if tokens := tokenize(reference):
+        return rouge.f_measure(tokens, tokenize(prediction))
+    return float(as_it_stands(prediction) == as_it_stands(reference))
+
+
+def as_it_stands(text: str) -> str:
+    """Returns a text in lower case with white space collapsed, and every sign kept."""
+    return " ".join(text.lower().split())
+
+
+def published_answer(text: str) -> str:
+    """Lower case, ASCII punctuation removed, white space collapsed: as Super-NI normalises."""
     return " ".join(text.lower().translate(_PUNCTUATION).split())
 
 
-def exact_match(prediction: str, references: Sequence[str]) -> float:
-    """Returns 100.0 where the prediction equals a reference after normalisation, else 0.0."""
-    normalized = normalize_answer(prediction)
-    return 100.0 * any(normalized == normalize_answer(reference) for reference in references)
+def normalize_answer(text: str) -> str:
+    """As `published_answer`, but a minus before a digit, also U+2212, counts."""
+    # The proper minus is no ASCII punctuation.
+    return published_answer(_MINUS.sub("\u2212", text.lower()))
+
+
+def same_answer(
+    prediction: str, reference: str, normalize: Callable[[str], str] = normalize_answer
+) -> bool:
+    """Whether two texts are equal after normalisation, or as they stand where nothing is left."""
+    if wanted := normalize(reference):
+        return normalize(prediction) == wanted
+    return as_it_stands(prediction) == as_it_stands(reference)
+
+
+def exact_match(prediction: str, references: Sequence[str], *, published: bool = False) -> float:
+    """Returns 100.0 where the prediction equals a reference after normalisation, else 0.0.
+
+    Args:
+        prediction: the answer.
+        references: what is acceptable.
+        published: whether to normalise as Super-NaturalInstructions publishes it, for which a
+            minus is a sign like any other.
+    """
+    normalize = published_answer if published else normalize_answer
+    return 100.0 * any(same_answer(prediction, one, normalize) for one in references)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -62,7 +98,18 @@ def exact_match_metric(targets: Sequence[Any], predictions: Sequence[str]) -> di
     return {"exact_match": _mean([exact_match(p, _as_references(t)) for p, t in pairs])}
 
 
+def published_exact_match_metric(
+    targets: Sequence[Any], predictions: Sequence[str]
+) -> dict[str, float]:
+    """SeqIO metric function: as `exact_match_metric`, by Super-NI's published normalisation."""
+    pairs = zip(predictions, targets, strict=True)
+    values = [exact_match(p, _as_references(t), published=True) for p, t in pairs]
+    return {"exact_match": _mean(values)}
+
+
 GENERATION_METRICS = (rouge_l_metric, exact_match_metric)
+# Of both releases of Natural Instructions.
+PUBLISHED_METRICS = (rouge_l_metric, published_exact_match_metric)
 
 
 def rouge_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
@@ -70,12 +117,19 @@ def rouge_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str
     from rouge_score import rouge_scorer
 
     names = ("rouge1", "rouge2", "rougeLsum")
-    scorer = rouge_scorer.RougeScorer(names, use_stemmer=True)
+    scorer = rouge_scorer.RougeScorer(names, tokenizer=rouge.english())
     values: dict[str, list[float]] = {name: [] for name in names}
     for prediction, target in zip(predictions, targets, strict=True):
-        scores = [scorer.score(reference, prediction) for reference in _as_references(target)]
-        for name in names:
-            values[name].append(100.0 * max(score[name].fmeasure for score in scores))
+        scores = []
+        for reference in _as_references(target):
+            if rouge.english().tokenize(reference):
+                found = scorer.score(reference, prediction)
+                scores.append([found[name].fmeasure for name in names])
+            else:
+                same = as_it_stands(prediction) == as_it_stands(reference)
+                scores.append([float(same)] * len(names))
+        for name, of_name in zip(names, zip(*scores, strict=True), strict=True):
+            values[name].append(100.0 * max(of_name))
     return {name: _mean(scores) for name, scores in values.items()}
 
 
@@ -112,10 +166,14 @@ def edit_distance_metric(targets: Sequence[Any], predictions: Sequence[str]) -> 
 def verbatim_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
     """SeqIO metric function: share of texts that equal a reference to the letter, 0..100.
 
-    For tasks about case, punctuation and spaces, which exact match ignores.
+    For tasks about case, punctuation and spaces, which exact match ignores; blanks at either end,
+    which vocabularies drop, do not count in either.
     """
     pairs = zip(predictions, targets, strict=True)
-    right = [100.0 * (said.strip() in _as_references(target)) for said, target in pairs]
+    right = [
+        100.0 * any(said.strip() == reference.strip() for reference in _as_references(target))
+        for said, target in pairs
+    ]
     return {"verbatim": _mean(right)}
 
 
@@ -123,15 +181,23 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def _squad_words(text: str) -> list[str]:
-    """Words after SQuAD's normalisation: no case, punctuation or articles."""
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+    """Words after SQuAD's normalisation: no case, punctuation (but a minus) or articles."""
+    return _ARTICLES.sub(" ", normalize_answer(text)).split()
 
 
 def _words_f1(prediction: list[str], reference: list[str]) -> float:
-    if not prediction or not reference:
-        return float(prediction == reference)
     common = collections.Counter(prediction) & collections.Counter(reference)
     return 2 * common.total() / (len(prediction) + len(reference))
+
+
+def _squad_scores(prediction: str, reference: str) -> tuple[float, float]:
+    """Exact match and F1 over words, 0..1."""
+    wanted = _squad_words(reference)
+    if not wanted:
+        same = float(as_it_stands(prediction) == as_it_stands(reference))
+        return same, same
+    words = _squad_words(prediction)
+    return float(words == wanted), _words_f1(words, wanted)
 
 
 def squad_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
@@ -141,16 +207,14 @@ def squad_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str
     """
     exact, f1 = [], []
     for prediction, target in zip(predictions, targets, strict=True):
-        words = _squad_words(prediction)
-        references = [_squad_words(reference) for reference in _as_references(target)]
-        exact.append(100.0 * (words in references))
-        f1.append(100.0 * max(_words_f1(words, reference) for reference in references))
+        scores = [_squad_scores(prediction, reference) for reference in _as_references(target)]
+        exact.append(100.0 * max(em for em, _ in scores))
+        f1.append(100.0 * max(f1 for _, f1 in scores))
     return {"em": _mean(exact), "f1": _mean(f1)}
 
 
 def _binary(texts: Sequence[Any], positive: str) -> list[bool]:
-    wanted = normalize_answer(positive)
-    return [normalize_answer(_as_references(text)[0]) == wanted for text in texts]
+    return [same_answer(_as_references(text)[0], positive) for text in texts]
 
 
 def f1_metric(positive: str) -> Callable[..., dict[str, float]]:
@@ -212,21 +276,57 @@ def correlation_metric(targets: Sequence[Any], predictions: Sequence[str]) -> di
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """What the scores of an example's options say.
+
+    Attributes:
+        best: positions of the options with the highest score, rising: one, or several where there
+            is a tie; none where no score is finite.
+        credit: share of them that is right, 0..1.
+        not_finite: whether a score of the example is NaN or infinite.
+    """
+
+    best: tuple[int, ...]
+    credit: float
+    not_finite: bool
+
+    @property
+    def tied(self) -> bool:
+        """Whether the best score is that of several options."""
+        return len(self.best) > 1
+
+
 def rank_choices(
     targets: Sequence[tuple[str, int, bool]], scores: Sequence[float]
-) -> dict[str, tuple[int, bool]]:
-    """Returns, by example id, the option with the highest score, and whether it is right.
+) -> dict[str, Ranked]:
+    """Returns, by example id, which options have the highest score, and whether they are right.
+
+    Of k options with an equal score none is better than the others, so each counts 1/k: the
+    expected value of drawing one of them. Taking the first, as an argmax does, would make the
+    order of the options an answer. A score that is not finite never wins, and an example without
+    a finite one is wrong.
 
     Args:
         targets: example id, option index and whether the option is right, of each record.
         scores: summed log-likelihood of the option given the prompt, not divided by its length
-            (as FLAN and T0 rank); of equal ones the first option wins.
+            (as FLAN and T0 rank).
     """
-    best: dict[str, tuple[float, int, bool]] = {}
+    options: dict[str, list[tuple[float, int, bool]]] = {}
     for (example_id, index, right), score in zip(targets, scores, strict=True):
-        key = (float(score), -int(index), bool(right))
-        best[example_id] = max(best.get(example_id, key), key)
-    return {example_id: (-index, right) for example_id, (_, index, right) in best.items()}
+        options.setdefault(example_id, []).append((float(score), int(index), bool(right)))
+    return {example_id: _ranked(found) for example_id, found in options.items()}
+
+
+def _ranked(options: Sequence[tuple[float, int, bool]]) -> Ranked:
+    finite = [option for option in options if math.isfinite(option[0])]
+    highest = max((score for score, _, _ in finite), default=0.0)
+    best = sorted((index, right) for score, index, right in finite if score == highest)
+    return Ranked(
+        tuple(index for index, _ in best),
+        _mean([float(right) for _, right in best]),
+        len(finite) < len(options),
+    )
 
 
 def rank_classification(
@@ -234,7 +334,13 @@ def rank_classification(
 ) -> dict[str, float]:
     """SeqIO score metric function: share of examples whose best option is right, 0..100.
 
-    See `rank_choices`.
+    Beside it, "ties" is the number of examples in which several options share the best score, and
+    "not_finite" of those with a score that is NaN or infinite. See `rank_choices` for what these
+    count.
     """
-    choices = rank_choices(targets, scores).values()
-    return {"accuracy": 100.0 * _mean([float(right) for _, right in choices])}
+    found = rank_choices(targets, scores).values()
+    return {
+        "accuracy": 100.0 * _mean([one.credit for one in found]),
+        "ties": sum(one.tied for one in found),
+        "not_finite": sum(one.not_finite for one in found),
+    }

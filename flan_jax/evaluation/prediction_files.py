@@ -21,17 +21,19 @@ from typing import Any, Literal, get_args
 from etils import epath
 
 from flan_jax import files
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.errors import MOST_QUOTED, ConfigError, DataError, border, did_you_mean, quoted
 from flan_jax.evaluation.references import (
     UNCATEGORIZED,
     Reference,
     References,
+    is_published,
     task_key,
     v1_id,
 )
 from flan_jax.json_files import (
     Fields,
     first_object,
+    kind,
     loads,
     read_rows,
     some_fields,
@@ -44,10 +46,11 @@ PREDICTIONS_FILE = "predictions.jsonl"
 _QUOTED = 3
 # Instances of a task that the first release evaluates on.
 V1_COUNT = 100
+_MOST_INDEX = 10**9
 _V1_NAME = re.compile(r"(?P<task>[^@]+)@.*_(?P<count>[1-9][0-9]{0,5})", re.DOTALL)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
     """One prediction as a file has it.
 
@@ -72,7 +75,7 @@ class Answer:
         """What messages call it."""
         if self.index is not None:
             return v1_id(self.task, self.index)
-        return self.id or f"{self.task}: {self.input[:40]!r}"
+        return self.id or f"{self.task}: {quoted(self.input, 40)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +136,9 @@ def read_predictions(path: str, format: str = "auto") -> tuple[list[PredictionSe
         known = (*FORMATS, "auto")
         raise ConfigError(f"no format {format!r}{did_you_mean(format, known)}; there are {known}")
     file = epath.Path(path)
-    if file.is_dir():
-        file = file / PREDICTIONS_FILE
+    with border(str(path)):  # a name may be too long for the system to look for
+        if file.is_dir():
+            file = file / PREDICTIONS_FILE
     text = files.read_text(file)
     if format == "auto":
         format = _detect(file, text)
@@ -181,7 +185,11 @@ def _tk_answer(row: Fields) -> Answer:
         categories = row.texts("Categories") if "Categories" in row.object else (UNCATEGORIZED,)
         # Without an id, the input tells one instance of a task from another.
         carried = Reference(
-            task, found_id or instance.text("input"), categories[0], instance.texts("output")
+            task,
+            found_id or instance.text("input"),
+            categories[0],
+            instance.texts("output"),
+            published=True,
         )
     asked = "" if found_id else instance.text("input")
     return Answer(row.text("prediction"), found_id, task, asked, carried=carried)
@@ -193,7 +201,9 @@ def _read_flan_jax(file: epath.Path, text: str) -> Iterator[PredictionSet]:
 
 def _flan_jax_answer(row: Fields) -> Answer:
     task, found_id = row.name("task"), row.name("id")
-    carried = Reference(task, found_id, UNCATEGORIZED, row.texts("targets"))
+    carried = Reference(
+        task, found_id, UNCATEGORIZED, row.texts("targets"), published=is_published(task)
+    )
     return Answer(row.text("prediction"), found_id, task, carried=carried)
 
 
@@ -206,18 +216,21 @@ def _read_ni_v1(file: epath.Path, text: str) -> Iterator[PredictionSet]:
         obj = {file.stem: obj["predictions"]}
     for name, rows in obj.items():
         if not isinstance(rows, list):
-            raise DataError(f"{file}: the set {name[:80]!r} is not a list of predictions")
+            raise DataError(f"{file}: the set {quoted(name)} is not a list of predictions")
         parts = _V1_NAME.fullmatch(name)
         task, count = (parts["task"], int(parts["count"])) if parts else (name, V1_COUNT)
-        answers = [_v1_answer(f"{file}: {name}[{i}]", task, row) for i, row in enumerate(rows)]
+        where = f"{file}: {name[:MOST_QUOTED]}"
+        answers = [_v1_answer(f"{where}[{i}]", task, row) for i, row in enumerate(rows)]
         yield PredictionSet(name, tuple(answers), task, count)
 
 
 def _v1_answer(where: str, task: str, row: Any) -> Answer:
     fields = Fields(where, row)
     index = fields.get("index")
-    if not isinstance(index, int) or isinstance(index, bool):
-        fields.fail("index", "must be a whole number")
+    if type(index) is not int:
+        fields.fail("index", f"must be a whole number, found {kind(index)}")
+    if abs(index) > _MOST_INDEX:
+        fields.fail("index", f"must be a position among instances, found {quoted(index)}")
     return Answer(fields.text("output"), task=task, index=index)
 
 
@@ -239,12 +252,12 @@ def carried_references(sets: Sequence[PredictionSet]) -> References:
     for answer in itertools.chain.from_iterable(one.answers for one in sets):
         if answer.carried is None:
             raise DataError(
-                f"the prediction {answer.label!r} carries no references: give the folder or file "
-                "that has them as --references"
+                f"the prediction {quoted(answer.label)} carries no references: give the folder or "
+                "file that has them as --references"
             )
         first = found.setdefault(answer.carried.key, answer.carried)
         if first.references != answer.carried.references:
-            raise DataError(f"{answer.label!r} is there twice with different references")
+            raise DataError(f"{quoted(answer.label)} is there twice with different references")
     return References("predictions", tuple(found.values()))
 
 
@@ -307,7 +320,9 @@ def _find(answer: Answer, references: References) -> Reference | None:
         key = task_key(answer.task)
         candidates = [found for found in candidates if task_key(found.task) == key]
         if not candidates and not answer.task:
-            raise DataError(f"several tasks have an instance {answer.id!r}: which one is meant?")
+            raise DataError(
+                f"several tasks have an instance {quoted(answer.id)}: which one is meant?"
+            )
     return candidates[0] if candidates else None
 
 
@@ -336,7 +351,7 @@ def notes(matched: Sequence[Matched]) -> list[str]:
     for what, words in _WORDS.items():
         ids = [name for one in matched for name in getattr(one, what)]
         if ids:
-            shown = ", ".join(dict.fromkeys(ids[: 10 * _QUOTED][:_QUOTED]))
+            shown = ", ".join(dict.fromkeys(name[:MOST_QUOTED] for name in ids[:_QUOTED]))
             found.append(f"{len(ids):,} {words}: {shown}{', ...' if len(ids) > _QUOTED else ''}")
     return found
 
@@ -350,8 +365,8 @@ def check_overlap(matched: Sequence[Matched], references: References) -> None:
     if any(len(one.missing) < len(one.pairs) for one in matched):
         return
     lost = [name for one in matched for name in (*one.unknown, *one.other_track)]
-    known = references.instances[0].id
+    known = quoted(references.instances[0].id) if references.instances else "none"
     raise DataError(
-        f"no prediction is for an instance of the references {references.name!r}: the first is "
-        f"for {lost[0]!r}, the references have {known!r} and others"
+        f"no prediction is for an instance of the references {quoted(references.name)}: the first "
+        f"is for {quoted(lost[0])}, the references have {known} and others"
     )

@@ -2,12 +2,15 @@
 
 The score of an option is the sum of the log-likelihoods of its tokens, EOS included and not
 divided by their number, as FLAN and T0 rank (Wei et al. 2022, section 2.4; Sanh et al. 2022,
-section 5.2). All options of an example share one encoding of its prompt.
+section 5.2). All options of an example share one encoding of its prompt. What equal scores and
+scores that are not finite count is said in `metrics.rank_choices`; options with equal token ids
+have an equal score, whatever a batch's rounding makes of them.
 """
 
 import collections
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -140,10 +143,28 @@ def rank(
     examples: dict[tuple[str, str], list[Example]] = collections.defaultdict(list)
     for task, record in records:
         examples[task, example_id(record)].append(record)
+    found = []
+    framing = scorer.model.layout(VOCABULARY).framing
+    for (task, _), options in examples.items():
+        ordered = sorted(options, key=_index)
+        tokens = [framing.answer(o.targets, scorer.targets_length) for o in ordered]
+        own = [_number(scores[task, option.id]) for option in ordered]
+        found.append(_prediction(task, ordered, _as_tokens_differ(tokens, own)))
+    return found
+
+
+def _as_tokens_differ(tokens: Sequence[np.ndarray], scores: Sequence[float]) -> list[float]:
+    """Returns the scores, where token ids are equal that of the first option with them."""
+    first: dict[bytes, float] = {}
     return [
-        _prediction(task, sorted(options, key=_index), scores)
-        for (task, _), options in examples.items()
+        first.setdefault(ids.astype(np.int64).tobytes(), score)
+        for ids, score in zip(tokens, scores, strict=True)
     ]
+
+
+def _number(score: float | None) -> float:
+    """Files have null for what is not finite."""
+    return math.nan if score is None else score
 
 
 def _index(record: Example) -> int:
@@ -151,11 +172,10 @@ def _index(record: Example) -> int:
     return record.ranked[1]
 
 
-def _prediction(task: str, options: Sequence[Example], scores: Partial) -> Prediction:
-    values = [scores[task, option.id] for option in options]
+def _prediction(task: str, options: Sequence[Example], scores: Sequence[float]) -> Prediction:
     first = options[0]
     targets = [option.ranked for option in options if option.ranked is not None]
-    best, _ = metrics.rank_choices(targets, values)[example_id(first)]
+    best = metrics.rank_choices(targets, scores)[example_id(first)].best
     by_index = {_index(option): option for option in options}
     return Prediction(
         task=task,
@@ -163,10 +183,10 @@ def _prediction(task: str, options: Sequence[Example], scores: Partial) -> Predi
         template=first.template,
         options=tuple(option.target for option in options),
         prompt=first.prompt,
-        prediction=by_index[best].target,
+        prediction=by_index[best[0]].target if len(best) == 1 else "",
         targets=first.references,
         form=first.form,
-        scores=tuple(values),
+        scores=tuple(scores),
     )
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from flan_jax import files
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax.errors import DataError, border, did_you_mean, quoted
 from flan_jax.instructions import schema, schema_v1
 from flan_jax.json_files import (
     first_object,
@@ -50,6 +50,7 @@ V1_CATEGORIES: Mapping[str, tuple[int, ...]] = {
     "VF": (39, 44),
 }
 _NUMBERED = re.compile(r"(?:super_ni_)?(task\d+)(?=_)")
+_PUBLISHED = re.compile(r"super_ni_|ni_v1_|(?:sub)?task\d+_")
 
 
 class Reference(NamedTuple):
@@ -61,6 +62,7 @@ class Reference(NamedTuple):
         category: category of the task.
         references: all acceptable answers, at least one.
         input: what was asked, empty where the references do not say.
+        published: whether exact match is as Natural Instructions publishes it, see `metrics`.
     """
 
     task: str
@@ -68,6 +70,7 @@ class Reference(NamedTuple):
     category: str
     references: tuple[str, ...]
     input: str = ""
+    published: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -129,6 +132,11 @@ def task_key(task: str) -> str:
     return numbered[1] if numbered else task.replace("-", "_")
 
 
+def is_published(task: str) -> bool:
+    """Whether a task is one of either release of Natural Instructions, by its name."""
+    return bool(_PUBLISHED.match(task))
+
+
 def read_references(path: str, track: str = "default") -> References:
     """Returns the references that a folder or file holds.
 
@@ -140,8 +148,9 @@ def read_references(path: str, track: str = "default") -> References:
         DataError: there is no such file, or something in it is wrong.
     """
     where = epath.Path(path)
-    if where.is_dir():
-        return _read_folder(where, track)
+    with border(str(path)):  # a name may be too long for the system to look for
+        if where.is_dir():
+            return _read_folder(where, track)
     text = files.read_text(where)
     head = first_object(text)
     if head is None:
@@ -162,9 +171,9 @@ def _read_folder(folder: epath.Path, track: str) -> References:
     if (folder / "splits").is_dir() and (folder / "tasks").is_dir():
         return _read_super_ni(folder, track)
     for candidate in (folder / "dataset_jsons", folder):
-        files = sorted(candidate.glob("*.json")) if candidate.is_dir() else []
-        if files:
-            return _v1_references("natural_instructions_v1", files)
+        found = sorted(candidate.glob("*.json")) if candidate.is_dir() else []
+        if found:
+            return _v1_references("natural_instructions_v1", found)
     raise DataError(
         f"{folder} holds no references: a Super-NaturalInstructions folder has 'tasks' and "
         "'splits', the first release 'dataset_jsons'"
@@ -181,13 +190,13 @@ def _read_super_ni(folder: epath.Path, track: str) -> References:
         DataError: the track is not there, none of its tasks is, or a task file is wrong.
     """
     listed = _test_tasks(folder, track)
-    files = {name: folder / "tasks" / f"{name}.json" for name in listed}
-    present = [name for name in listed if files[name].exists()]
+    places = _task_files(folder, listed)
+    present = [name for name in listed if places[name].exists()]
     if not present:
         raise DataError(
             f"{folder}/tasks holds none of the {len(listed)} test tasks of the track {track!r}"
         )
-    instances = [instance for name in present for instance in _read_super_ni_task(files[name])]
+    instances = [instance for name in present for instance in _read_super_ni_task(places[name])]
     return References(
         f"super_ni_{track}_test",
         tuple(instances),
@@ -204,14 +213,19 @@ def _test_tasks(folder: epath.Path, track: str) -> list[str]:
     return list(dict.fromkeys(files.read_text(file).split()))
 
 
+def _task_files(folder: epath.Path, names: Iterable[str]) -> dict[str, epath.Path]:
+    """Returns where the tasks that a split lists are; none is outside the folder."""
+    what = f"{folder}/splits"
+    return {name: files.inside(folder / "tasks", f"{name}.json", what) for name in names}
+
+
 def _ids_of_other_tracks(folder: epath.Path, track: str) -> frozenset[str]:
     """Returns the ids of the test instances of all tracks but one."""
     found: set[str] = set()
     for other in sorted((folder / "splits").iterdir()):
         if other.name == track or not (other / "test_tasks.txt").exists():
             continue
-        for name in _test_tasks(folder, other.name):
-            file = folder / "tasks" / f"{name}.json"
+        for file in _task_files(folder, _test_tasks(folder, other.name)).values():
             if file.exists():
                 found.update(instance.id for instance in _read_super_ni_task(file))
     return frozenset(found)
@@ -223,7 +237,7 @@ def _read_super_ni_task(file: epath.Path) -> tuple[Reference, ...]:
     task = schema.parse_task(task_head(files.read_text(file), TEST_INSTANCES), file=name)
     category = task.categories[0]
     return tuple(
-        Reference(task.name, instance.id, category, instance.references, instance.input)
+        Reference(task.name, instance.id, category, instance.references, instance.input, True)
         for instance in task.instances[:TEST_INSTANCES]
     )
 
@@ -314,8 +328,8 @@ def v1_category(task: str) -> str:
     return next(of_kind, UNCATEGORIZED)
 
 
-def _v1_references(name: str, files: Sequence[epath.Path]) -> References:
-    instances = [instance for file in files for instance in _read_v1_task(file)]
+def _v1_references(name: str, places: Sequence[epath.Path]) -> References:
+    instances = [instance for file in places for instance in _read_v1_task(file)]
     return References(name, tuple(instances), expected=v1_positions)
 
 
@@ -325,7 +339,7 @@ def _read_v1_task(file: epath.Path) -> Iterator[Reference]:
     category = v1_category(task.name)
     for found in task.instances:
         name = v1_id(task.name, found.position)
-        yield Reference(task.name, name, category, found.references, found.input)
+        yield Reference(task.name, name, category, found.references, found.input, True)
 
 
 # The leaderboard's form
@@ -336,11 +350,13 @@ def _read_lines(file: epath.Path, text: str, track: str) -> References:
     chosen: list[Reference] = []
     elsewhere: set[str] = set()
     for row in read_rows(file, text):
+        task = row.name("task_id", "task")
         reference = Reference(
-            row.name("task_id", "task"),
+            task,
             row.name("id"),
             row.name("task_category", UNCATEGORIZED),
             row.texts("references"),
+            published=is_published(task),
         )
         if row.name("track", "default") == track:
             chosen.append(reference)
@@ -356,4 +372,4 @@ def _check_unique(file: epath.Path, references: Iterable[Reference]) -> None:
     """Refuses an instance that is there twice: which references would count?"""
     (key, times) = collections.Counter(r.key for r in references).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{file}: the id {key[1]!r} is there {times} times")
+        raise DataError(f"{file}: the id {quoted(key[1])} is there {times} times")

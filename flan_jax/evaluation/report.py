@@ -1,34 +1,57 @@
-"""Scores of predictions: overall, by category, by task; as JSON and as tables."""
+"""Scores of predictions: overall, by category, by task; as JSON and as tables.
 
-import json
+A task is scored by its own SeqIO metric functions. A category, and all tasks together, have of each
+metric the mean over the tasks that report it, weighted by their instances: for a metric that is a
+mean over instances, that is the mean over all of them, as benchmarks publish it.
+"""
+
+import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
-from flan_jax import terminal
+from flan_jax import files, json_files, terminal
+from flan_jax.errors import DataError
 from flan_jax.evaluation import metrics, ranking
-from flan_jax.evaluation.generation import Prediction
-from flan_jax.files import replace_text
+from flan_jax.evaluation.generation import MOST_BYTES, Prediction
+from flan_jax.evaluation.references import is_published
 from flan_jax.instructions import cards
 
 Scores = dict[str, float]
 METRICS_FILE, PREDICTIONS_FILE = "metrics.json", "predictions.jsonl"
 IDENTITY_FILE = ".evaluated"
+# Bump whenever the same predictions get other scores: those of before are then computed anew.
+SCORES_FORMAT = 2
+# What is added up and not averaged.
+COUNTS = ("ties", "not_finite", "n")
+_LABELS = {
+    "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum",
+    "bleu": "BLEU", "em": "EM", "f1": "F1", "macro_f1": "macro F1",
+}  # fmt: skip
+# A table with more metrics than these has a row for each instead of a column.
+_MOST_COLUMNS = 7
 
 
 def score(prediction: Prediction) -> Scores:
-    """Returns the scores of one prediction, 0..100."""
+    """Returns ROUGE-L and exact match of one prediction's text, 0..100, whatever its task reports.
+
+    Exact match is the published one for tasks of Natural Instructions.
+    """
+    said, targets = prediction.prediction, prediction.targets
+    published = is_published(prediction.task)
     return {
-        "rougeL": metrics.rouge_l(prediction.prediction, prediction.targets),
-        "exact_match": metrics.exact_match(prediction.prediction, prediction.targets),
+        "rougeL": metrics.rouge_l(said, targets),
+        "exact_match": metrics.exact_match(said, targets, published=published),
     }
 
 
-def _mean(scores: Sequence[Scores]) -> dict[str, float | int]:
-    names = scores[0].keys() if scores else ()
-    means = {name: round(sum(s[name] for s in scores) / len(scores), 4) for name in names}
-    return {**means, "n": len(scores)}
+def text_scores(predictions: Sequence[Prediction]) -> Scores:
+    """Returns the means of `score`; 0 where there are no predictions."""
+    found = [score(prediction) for prediction in predictions]
+    names = ("rougeL", "exact_match")
+    return {name: sum(one[name] for one in found) / max(len(found), 1) for name in names}
 
 
 def category(task: str) -> str:
@@ -38,115 +61,251 @@ def category(task: str) -> str:
 
 
 def summarize(mixture: str, step: int, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Returns the content of metrics.json.
-
-    Every group's score is the mean over its instances, as the benchmark publishes it.
-    """
-    scored = [(prediction.task, score(prediction)) for prediction in predictions]
-    by_task = _grouped(scored)
-    for task, own in task_metrics(predictions).items():
-        by_task[task] = own | by_task[task]
+    """Returns the content of metrics.json; see the module."""
+    own: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        own.setdefault(prediction.task, []).append(prediction)
+    by_task = {task: task_metrics(task, own[task]) for task in sorted(own)}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for task, scores in by_task.items():
+        groups.setdefault(category(task), []).append(scores)
     return {
         "mixture": mixture,
         "step": step,
-        "overall": _mean([scores for _, scores in scored]),
-        "by_category": _grouped((category(task), scores) for task, scores in scored),
-        "by_task": by_task,
+        "overall": _together(by_task.values()),
+        "by_category": {name: _together(groups[name]) for name in sorted(groups)},
+        "by_task": {task: _rounded(scores) for task, scores in by_task.items()},
     }
 
 
-def task_metrics(predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:
-    """Returns what the SeqIO metric functions of each task say, beside those of every task."""
-    by_task: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        by_task.setdefault(prediction.task, []).append(prediction)
-    return {task: _own_metrics(task, own) for task, own in by_task.items()}
+def task_metrics(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Returns what a task reports, unrounded, and "n", its number of instances.
 
-
-def _own_metrics(name: str, predictions: Sequence[Prediction]) -> dict[str, float]:
+    A task that ranks options also has "ties" and "not_finite", see `metrics.rank_classification`;
+    predictions of a task that is not registered have ROUGE-L and exact match, or accuracy.
+    """
     import seqio
 
-    if name not in seqio.TaskRegistry.names():  # predictions of elsewhere
-        return {}
-    task = seqio.TaskRegistry.get(name)
-    found: dict[str, float] = {}
-    if predictions[0].scores:
+    task = seqio.TaskRegistry.get(name) if name in seqio.TaskRegistry.names() else None
+    found: dict[str, Any] = {}
+    if any(prediction.scores for prediction in predictions):
         targets, scores = ranking.score_targets(predictions)
-        for score_fn in task.score_metric_fns:
-            found |= score_fn(targets, scores)
+        found = metrics.rank_classification(targets, scores)
+        if task and task.score_metric_fns:
+            found.pop("accuracy")
+            for score_fn in task.score_metric_fns:
+                found |= score_fn(targets, scores)
     else:
-        for metric_fn in task.predict_metric_fns:
-            if metric_fn not in metrics.GENERATION_METRICS:
-                answers = [prediction.prediction for prediction in predictions]
-                found |= metric_fn([list(p.targets) for p in predictions], answers)
-    return {metric: round(float(value), 4) for metric, value in found.items()}
+        default = metrics.PUBLISHED_METRICS if is_published(name) else metrics.GENERATION_METRICS
+        answers = [prediction.prediction for prediction in predictions]
+        for metric_fn in (task and task.predict_metric_fns) or default:
+            found |= metric_fn([list(p.targets) for p in predictions], answers)
+    values = {metric: _value(value) for metric, value in found.items() if metric not in COUNTS}
+    counts = {metric: int(found[metric]) for metric in COUNTS if metric in found}
+    return values | counts | {"n": len(predictions)}
 
 
-def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, dict[str, float | int]]:
-    groups: dict[str, list[Scores]] = {}
-    for name, scores in pairs:
-        groups.setdefault(name, []).append(scores)
-    return {name: _mean(groups[name]) for name in sorted(groups)}
+def _value(value: Any) -> float | None:
+    """Returns a metric's value; None, as files have it, where it is not finite."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _together(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the scores of several tasks together, rounded."""
+    groups = list(groups)
+    found: dict[str, Any] = {}
+    for name in _names(groups):
+        of_name = [g for g in groups if g.get(name) is not None]
+        if name in COUNTS:
+            found[name] = sum(group[name] for group in of_name)
+        else:
+            weights = sum(group["n"] for group in of_name)
+            total = math.fsum(group["n"] * group[name] for group in of_name)
+            found[name] = total / weights if weights else None
+    return _rounded({"n": 0} | found)
+
+
+def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns scores with four decimals, counts last."""
+    values = {k: None if v is None else round(v, 4) for k, v in scores.items() if k not in COUNTS}
+    return values | {name: scores[name] for name in COUNTS if name in scores}
+
+
+def _names(groups: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the metrics of any group, in the order in which they come, counts last."""
+    names = list(dict.fromkeys(name for group in groups for name in group))
+    return [n for n in names if n not in COUNTS] + [n for n in COUNTS if n in names]
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence on each thing that a reader of the scores has to know."""
+    words = {
+        "ties": "have several best options and count by the share of these that is right: equal "
+        "scores, or options that are the same tokens to the vocabulary",
+        "not_finite": "have scores that are NaN or infinite, which never win",
+    }
+    found = []
+    for name, text in words.items():
+        tasks = {task: s[name] for task, s in summary["by_task"].items() if s.get(name)}
+        if tasks:
+            most = sorted(tasks, key=lambda task: -tasks[task])[:3]
+            shown = ", ".join(f"{task}: {tasks[task]:,}" for task in most)
+            more = ", ..." if len(tasks) > 3 else ""
+            found.append(f"{sum(tasks.values()):,} ranked examples {text} ({shown}{more})")
+    return found
+
+
+# Tables
 
 
 def print_tables(summary: Mapping[str, Any]) -> None:
     """Prints the scores overall, by category and by task."""
     console = terminal.console()
     for title, key in (("by task", "by_task"), ("by category", "by_category")):
-        table = terminal.table(f"{summary['mixture']}: {title}")
-        table.add_column(key.removeprefix("by_"), overflow="fold")
-        for name in ("ROUGE-L", "exact match", "n"):
-            table.add_column(name, justify="right")
-        for name, scores in summary[key].items():
-            table.add_row(name, *_cells(scores))
-        table.add_section()
-        table.add_row("overall", *_cells(summary["overall"]))
-        console.print(table)
+        heading = key.removeprefix("by_")
+        rows = {**summary[key], "overall": summary["overall"]}
+        console.print(score_table(f"{summary['mixture']}: {title}", heading, rows))
 
 
-def _cells(scores: Mapping[str, float]) -> tuple[str, str, str]:
-    return f"{scores['rougeL']:.2f}", f"{scores['exact_match']:.2f}", f"{scores['n']:,}"
+def score_table(title: str, heading: str, rows: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Returns a table of scores whose columns are what the rows report.
+
+    Args:
+        title: above it.
+        heading: what the rows are.
+        rows: scores by name; the last row stands below a line.
+    """
+    names = [n for n in _names(rows.values()) if n == "n" or _is_worth_a_column(n, rows)]
+    long = len(names) > _MOST_COLUMNS + 1
+    table = terminal.table(title)
+    table.add_column(heading, overflow="fold")
+    if long:
+        table.add_column("metric")
+    for name in ("score", "n") if long else names:
+        table.add_column(label(name), justify="right")
+    for position, (row, scores) in enumerate(rows.items()):
+        if position == len(rows) - 1:
+            table.add_section()
+        if not long:
+            table.add_row(row, *(_cell(name, scores) for name in names))
+            continue
+        for name in names[:-1]:
+            if name in scores:
+                table.add_row(row, label(name), _cell(name, scores), _cell("n", scores))
+    return table
 
 
-def read(out: str, identity: str) -> dict[str, Any] | None:
-    """Returns the summary in a folder, or None where it is not of this identity, or not whole."""
+def _is_worth_a_column(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a metric says anything; counts of what should not happen do where it does."""
+    return name not in COUNTS or any(scores.get(name) for scores in rows.values())
+
+
+def label(name: str) -> str:
+    """Returns how people write a metric."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def _cell(name: str, scores: Mapping[str, Any]) -> str:
+    if name not in scores:
+        return ""
+    value = scores[name]
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:,}" if name in COUNTS else f"{value:.2f}"
+
+
+# Files
+
+
+class Finished(NamedTuple):
+    """What a folder holds of an evaluation that has ended.
+
+    Attributes:
+        predictions: its answers.
+        summary: its scores; None where they were computed in another way than today.
+    """
+
+    predictions: list[Prediction]
+    summary: dict[str, Any] | None
+
+
+def read(out: str, identity: str) -> Finished | None:
+    """Returns the results in a folder, or None where they are not of this identity, or not whole.
+
+    Args:
+        out: the folder.
+        identity: see `write`.
+    """
     folder = epath.Path(out)
     try:
-        if (folder / IDENTITY_FILE).read_text() == identity and read_predictions(out):
-            return json.loads((folder / METRICS_FILE).read_text())
-    except (OSError, ValueError, TypeError):
-        pass
-    return None
+        facts = _facts(folder)
+        if facts.get("identity") != identity:
+            return None
+        predictions = read_predictions(out)
+        whole = facts.get("predictions", "") in ("", files.file_digest(folder / PREDICTIONS_FILE))
+    except (DataError, OSError):
+        return None
+    return Finished(predictions, _read_scores(folder, facts)) if predictions and whole else None
+
+
+def _read_scores(folder: epath.Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the content of metrics.json where it is what was written, by today's rules."""
+    try:
+        text = files.read_text(folder / METRICS_FILE)
+    except DataError:
+        return None
+    if [SCORES_FORMAT, _digest(text)] != [facts.get("format"), facts.get("metrics")]:
+        return None
+    return json_files.loads(text, folder / METRICS_FILE)
+
+
+def _facts(folder: epath.Path) -> Mapping[str, Any]:
+    """Returns what `.evaluated` says; before it was JSON, it was the identity alone."""
+    text = files.read_text(folder / IDENTITY_FILE)
+    return json_files.first_object(text) or {"identity": text}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_predictions(out: str) -> list[Prediction]:
     """Returns the predictions in a folder.
 
     Raises:
-        OSError, ValueError, TypeError: they are missing or damaged.
+        DataError: they are missing or damaged; names file, line and field.
     """
-    lines = (epath.Path(out) / PREDICTIONS_FILE).read_text().splitlines()
-    return [Prediction.from_json(line) for line in lines]
+    rows = json_files.read_rows(epath.Path(out) / PREDICTIONS_FILE, most=MOST_BYTES)
+    return [Prediction.from_fields(row) for row in rows]
 
 
 def write(
     out: str, summary: Mapping[str, Any], predictions: Sequence[Prediction], identity: str
 ) -> None:
-    """Writes metrics.json and predictions.jsonl, each replacing an older one in one move.
+    """Writes metrics.json and predictions.jsonl, replacing older ones once there is room for all.
 
     Args:
         out: the folder.
         summary: content of metrics.json.
         predictions: lines of predictions.jsonl.
-        identity: of all that the results depend on; written last, see `read`.
+        identity: of all that the results depend on, see `read`.
+
+    Raises:
+        OutputError: they cannot be written; those of before are what they were.
     """
+    answers = "".join(prediction.to_json() + "\n" for prediction in predictions)
+    scores = json_files.dumps(summary, indent=1) + "\n"
+    facts = {
+        "identity": identity,
+        "format": SCORES_FORMAT,
+        "predictions": _digest(answers),
+        "metrics": _digest(scores),
+    }
     folder = epath.Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / IDENTITY_FILE).unlink(missing_ok=True)
-    lines = [prediction.to_json() for prediction in predictions]
-    for name, text in (
-        (PREDICTIONS_FILE, "".join(line + "\n" for line in lines)),
-        (METRICS_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n"),
-        (IDENTITY_FILE, identity),
-    ):
-        replace_text(folder / name, text)
+    files.replace_texts({
+        folder / PREDICTIONS_FILE: answers,
+        folder / METRICS_FILE: scores,
+        # Last: of files that do not belong together, its digests are not those.
+        folder / IDENTITY_FILE: json_files.dumps(facts) + "\n",
+    })  # fmt: skip

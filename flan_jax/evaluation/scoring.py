@@ -1,11 +1,12 @@
 """Scores of predictions as the benchmarks publish them, with no model and no accelerator.
 
-ROUGE-L is computed by the rouge_score library, in several processes where there is enough to do;
-only the stems of words and the tokens of texts are kept, since the same ones come again and again.
+ROUGE-L is computed in several processes where there is enough to do; the stems of words and the
+tokens of texts are kept, since the same ones come again and again.
 English is lower-cased, cut at what is neither letter nor digit and stemmed. The cross-lingual
 track takes the pieces of GPT-2's byte-level BPE without their mark of a blank, unstemmed, for the
 English tokens of most scripts are none at all (Wang et al. 2022, section 5.1 and the published
-scorer). Exact match is `metrics.exact_match` on both tracks.
+scorer). Exact match is `metrics.exact_match` on both tracks. What a text without tokens, or one
+that normalises to nothing, counts is said in `metrics`.
 
 The score of a group (all, a category, a task) is the mean over its instances. Confidence intervals
 are percentiles over bootstrap samples of the group's tasks, for tasks differ far more from each
@@ -27,9 +28,11 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flan_jax.errors import ConfigError, DataError
-from flan_jax.evaluation import metrics
+from flan_jax import files
+from flan_jax.errors import ConfigError, DataError, quoted
+from flan_jax.evaluation import metrics, rouge
 from flan_jax.evaluation.prediction_files import Matched
+from flan_jax.evaluation.references import Reference
 
 METRICS = ("rougeL", "exact_match")
 # The metric that each category of Super-NI's test tasks reports; all others report ROUGE-L.
@@ -42,10 +45,12 @@ _PAIRS_WORTH_PROCESSES = 3000
 _CHUNK = 256
 _KEPT_TOKENS = 1 << 15
 _GPT2_SIZE = 50257
+_MOST_SAMPLES, _SAMPLES_TOGETHER = 1_000_000, 2000
 # GPT-2 writes the blank before a word so.
 _BLANK_PIECE = "\u0120"
 
 Pair = tuple[str, tuple[str, ...]]  # prediction, references
+Key = tuple[Pair, bool]  # and whether exact match is the published one
 
 
 def reported_metric(category: str) -> str:
@@ -56,32 +61,17 @@ def reported_metric(category: str) -> str:
 # ROUGE-L
 
 
-class _EnglishTokens:
-    """rouge_score's own tokens; stems of words and tokens of texts are kept."""
+def _pieces(spec: str) -> rouge.Tokenize:
+    """Returns what gives pieces of GPT-2's tokenizer, without the mark of a blank before them."""
+    tokenizer = load_tokenizer(spec)
 
-    def __init__(self) -> None:
-        from nltk.stem import porter
-        from rouge_score import tokenize
+    def pieces(text: str) -> list[str]:
+        # Half a surrogate pair is no text for the tokenizer.
+        whole = text.encode("utf-8", "replace").decode("utf-8")
+        found = tokenizer.encode(whole, add_special_tokens=False).tokens
+        return [piece.lstrip(_BLANK_PIECE) for piece in found]
 
-        self.stem = functools.cache(porter.PorterStemmer().stem)
-        self.tokenize = functools.lru_cache(_KEPT_TOKENS)(
-            lambda text: tokenize.tokenize(text, self)
-        )
-
-
-class _PieceTokens:
-    """Pieces of GPT-2's tokenizer without the mark of a blank before them."""
-
-    def __init__(self, spec: str):
-        tokenizer = load_tokenizer(spec)
-
-        def pieces(text: str) -> list[str]:
-            # Half a surrogate pair is no text for the tokenizer.
-            whole = text.encode("utf-8", "replace").decode("utf-8")
-            found = tokenizer.encode(whole, add_special_tokens=False).tokens
-            return [piece.lstrip(_BLANK_PIECE) for piece in found]
-
-        self.tokenize = functools.lru_cache(_KEPT_TOKENS)(pieces)
+    return functools.lru_cache(_KEPT_TOKENS)(pieces)
 
 
 @functools.lru_cache(maxsize=2)
@@ -99,13 +89,13 @@ def load_tokenizer(spec: str) -> Any:
     except ImportError:
         raise DataError("the cross-lingual track needs: pip install tokenizers") from None
     path = epath.Path(spec)
-    files = [path / name for name in ("vocab.json", "merges.txt")]
+    parts = [path / name for name in ("vocab.json", "merges.txt")]
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
         if file.exists():
-            tokenizer = tokenizers.Tokenizer.from_str(file.read_text())
-        elif all(part.exists() for part in files):
-            tokenizer = _bpe_from_files(*map(os.fspath, files))
+            tokenizer = tokenizers.Tokenizer.from_str(files.read_text(file))
+        elif all(part.is_file() for part in parts):
+            tokenizer = _bpe_from_files(*map(os.fspath, parts))
         else:
             raise DataError(
                 f"--tokenizer={spec} does not exist or holds no tokenizer: {HOW_TO_GET}"
@@ -165,31 +155,48 @@ def import_rouge_quickly() -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _rouge(tokenizer: str | None) -> Any:
-    """Returns rouge_score's scorer for English (None) or for the pieces of a tokenizer."""
-    from rouge_score import rouge_scorer
-
-    tokens = _EnglishTokens() if tokenizer is None else _PieceTokens(tokenizer)
-    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=tokens)
+def _tokenize(tokenizer: str | None) -> rouge.Tokenize:
+    """Returns what gives tokens of English (None), or the pieces of a tokenizer."""
+    return rouge.english().tokenize if tokenizer is None else _pieces(tokenizer)
 
 
-def _score_chunk(tokenizer: str | None, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
+def _score_chunk(tokenizer: str | None, keys: Sequence[Key]) -> list[tuple[float, float]]:
     """Returns ROUGE-L and exact match, 0..100, of each pair."""
-    rouge = _rouge(tokenizer)
+    tokenize = _tokenize(tokenizer)
     found = []
-    for prediction, references in pairs:
-        best = max(rouge.score(text, prediction)["rougeL"].fmeasure for text in references)
-        found.append((100.0 * best, metrics.exact_match(prediction, references)))
+    for (prediction, references), published in keys:
+        best = max(metrics.rouge_l_of_one(prediction, text, tokenize) for text in references)
+        exact = metrics.exact_match(prediction, references, published=published)
+        found.append((100.0 * best, exact))
     return found
 
 
+def wordless(references: Iterable[Reference], tokenizer: str | None = None) -> dict[str, list[str]]:
+    """Returns, by metric, the references that it normalises to nothing.
+
+    Args:
+        references: instances.
+        tokenizer: see `score_pairs`.
+    """
+    texts = [text for one in dict.fromkeys(references) for text in one.references]
+    return {
+        "rougeL": [text for text in texts if not _tokenize(tokenizer)(text)],
+        "exact_match": [text for text in texts if not metrics.normalize_answer(text)],
+    }
+
+
 def score_pairs(
-    pairs: Sequence[Pair], *, tokenizer: str | None = None, processes: int | None = None
+    pairs: Sequence[Pair],
+    *,
+    published: bool | Sequence[bool] = False,
+    tokenizer: str | None = None,
+    processes: int | None = None,
 ) -> np.ndarray:
     """Returns the scores of predictions, the best over the references of each.
 
     Args:
         pairs: predictions with their references.
+        published: whether exact match is the published one, see `metrics`; of all, or of each.
         tokenizer: None for English, else a tokenizer for the cross-lingual track
             (`load_tokenizer`).
         processes: how many to use; as many as there are cores where there is enough to do.
@@ -200,13 +207,16 @@ def score_pairs(
     Raises:
         ConfigError: a number of processes below 1.
     """
-    distinct = list(dict.fromkeys(pairs))
+    each = [published] * len(pairs) if isinstance(published, bool) else published
+    keys = list(zip(pairs, each, strict=True))
+    distinct = list(dict.fromkeys(keys))
     chunks = [distinct[at : at + _CHUNK] for at in range(0, len(distinct), _CHUNK)]
     if processes is None:
-        work = sum(len(references) for _, references in distinct)
+        work = sum(len(references) for (_, references), _ in distinct)
         processes = 1 if work < _PAIRS_WORTH_PROCESSES else _cores()
     if processes < 1:
-        raise ConfigError(f"--processes is a number above 0, not {processes}")
+        raise ConfigError(f"--processes is a number above 0, not {quoted(processes)}")
+    processes = min(processes, max(len(chunks), 1))
     score = functools.partial(_score_chunk, tokenizer)
     if processes == 1 or len(chunks) < 2:
         scored: Iterable[list[tuple[float, float]]] = map(score, chunks)
@@ -215,7 +225,7 @@ def score_pairs(
         with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
             scored = list(pool.map(score, chunks))
     found = dict(zip(distinct, itertools.chain.from_iterable(scored), strict=True))
-    return np.array([found[pair] for pair in pairs]).reshape(-1, len(METRICS))
+    return np.array([found[key] for key in keys]).reshape(-1, len(METRICS))
 
 
 def _cores() -> int:
@@ -234,7 +244,7 @@ def _context(tokenizer: str | None) -> Any:
     threads = threading.active_count() > 1 or {"jax", "tensorflow", "torch"} & sys.modules.keys()
     if threads or sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    _rouge(tokenizer)
+    _tokenize(tokenizer)
     return multiprocessing.get_context("fork")
 
 
@@ -246,8 +256,8 @@ class Bootstrap:
     """How confidence intervals are made.
 
     Attributes:
-        samples: number of bootstrap samples; 0 for no intervals.
-        seed: of the samples; equal seeds give equal intervals.
+        samples: number of bootstrap samples, up to 1,000,000; 0 for no intervals.
+        seed: of the samples, 0 or above; equal seeds give equal intervals.
         level: share of the samples that an interval holds.
     """
 
@@ -256,8 +266,13 @@ class Bootstrap:
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise ConfigError(f"--bootstrap is a number of samples, not {self.samples}")
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise ConfigError(
+                f"--bootstrap is a number of samples from 0 to {_MOST_SAMPLES:,}, not "
+                f"{quoted(self.samples)}"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"--seed is a whole number from 0 on, not {quoted(self.seed)}")
 
     def intervals(self, sums_Tx2: np.ndarray, counts_T: np.ndarray) -> np.ndarray:
         """Returns the intervals of instance means over samples of tasks.
@@ -270,8 +285,13 @@ class Bootstrap:
             Array [2, metrics]: lower and upper ends.
         """
         generator = np.random.Generator(np.random.PCG64(self.seed))
-        drawn_SxT = generator.integers(len(counts_T), size=(self.samples, len(counts_T)))
-        means_Sx2 = sums_Tx2[drawn_SxT].sum(1) / counts_T[drawn_SxT].sum(1, keepdims=True)
+        tasks = len(counts_T)
+        blocks = []
+        for done in range(0, self.samples, _SAMPLES_TOGETHER):
+            count = min(_SAMPLES_TOGETHER, self.samples - done)
+            drawn_SxT = generator.integers(tasks, size=(count, tasks))
+            blocks.append(sums_Tx2[drawn_SxT].sum(1) / counts_T[drawn_SxT].sum(1, keepdims=True))
+        means_Sx2 = np.concatenate(blocks)
         tail = (1 - self.level) / 2
         return np.quantile(means_Sx2, [tail, 1 - tail], axis=0)
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax.errors import DataError, did_you_mean, printable
+from flan_jax.files import read_bytes
 from flan_jax.instructions import encodings
 from flan_jax.instructions.schema import SchemaTask, parse_task
 from flan_jax.instructions.task_checks import CHECKS, MOST_QUOTED, Finding, Prompts, check_task
@@ -25,6 +26,8 @@ from flan_jax.instructions.text_overlap import HeldOut, Shared
 # What a track tests on: the first 100 instances (Wang et al. 2022, section 5.1).
 HELD_OUT_INSTANCES = 100
 _HELD_OUT_PARTS = ("test", "dev")
+# Pairs of names that are compared for misspellings.
+_MOST_PAIRS = 10_000
 # Training tasks that the note of an overlap names.
 _MOST_NAMED = 3
 
@@ -103,7 +106,7 @@ def check_folder(
     order = list(CHECKS)
     findings.sort(key=lambda f: (order.index(f.check), f.track, f.task))
     return Report(
-        folder=_printable(folder),
+        folder=printable(folder),
         tasks=checker.tasks,
         instances=checker.instances,
         findings=tuple(findings),
@@ -135,7 +138,7 @@ class _Splits:
             file = track / f"{part}_tasks.txt"
             if not file.exists():
                 continue
-            text = file.read_bytes().decode("utf-8-sig", errors="replace")
+            text = read_bytes(file).decode("utf-8-sig", errors="replace")
             names = [line.strip() for line in text.splitlines() if line.strip()]
             for name in names:
                 if name in part_of:
@@ -158,10 +161,12 @@ class _Splits:
     def unlisted(self, files: Collection[str]) -> Iterator[Finding]:
         """Finds the tasks that no split file names, perhaps because one misspells them."""
         named = {name for part_of in self.part_of.values() for name in part_of}
-        absent = named.difference(files)
-        for task in set(files) - named if named else ():
-            note = "no split file names it" + did_you_mean(task, absent)
-            yield Finding("split_files", task, 1, 0, note)
+        absent, unlisted = named.difference(files), set(files) - named if named else set()
+        # Where most names differ, none is a misspelling, and all would be compared with all.
+        misspelt = len(absent) * len(unlisted) <= _MOST_PAIRS
+        for task in unlisted:
+            hint = did_you_mean(task, absent) if misspelt else ""
+            yield Finding("split_files", task, 1, 0, f"no split file names it{hint}")
 
 
 class Visit(NamedTuple):
@@ -239,13 +244,11 @@ class _Checker:
     def _read(self, visit: Visit) -> SchemaTask | None:
         """Returns a task, None where its file is not one, which is a finding, but only once."""
         try:
-            content = self.files[visit.name].read_bytes()
+            content = read_bytes(self.files[visit.name])
             return parse_task(content, file=f"{visit.name}.json")
-        except (OSError, DataError) as error:
+        except DataError as error:
             if visit.check or visit.keep:
-                self.findings.append(
-                    Finding("unreadable", visit.name, 1, 1, _printable(str(error)))
-                )
+                self.findings.append(Finding("unreadable", visit.name, 1, 1, str(error)))
         return None
 
     def _keep(self, task: SchemaTask, tracks: Iterable[str]) -> None:
@@ -292,18 +295,13 @@ def _task_files(root: epath.Path) -> dict[str, epath.Path]:
     if not folder.is_dir():
         raise DataError(f"{root} is not a folder")
     files = {
-        _printable(path.name.removesuffix(".json")): path
+        printable(path.name.removesuffix(".json")): path
         for path in sorted(folder.glob("*.json"))
         if not path.name.startswith(".")
     }
     if not files:
         raise DataError(f"{folder} holds no task files (*.json)")
     return files
-
-
-def _printable(name: str) -> str:
-    """Returns a file's name; bytes of it that are not UTF-8 could not be printed."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _known_names(names: Collection[str], files: Mapping[str, Any]) -> list[str]:

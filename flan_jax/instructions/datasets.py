@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, pipelines, registration
+from flan_jax.instructions import cards, pipelines, recipes, registration
 from flan_jax.instructions.fewshot import Exemplars, FewShot
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.registration import RankedOption, Rendered, RenderFn
@@ -369,12 +369,11 @@ def register_dataset(
 
 def _facts(dataset: Dataset, variant: Variant) -> dict[str, Any]:
     """What shapes the renderings of a variant."""
-    read = registration.describe_function(dataset.read)
     return {
         "splits": {split: dataset.splits[split] for split in variant.splits},
         "templates": {id_: dataclasses.asdict(t) for id_, t in variant.templates.items()},
         "options": list(dataset.options),
-        "read": read,
+        "read": recipes.describe_reader(dataset.read),
         **OptionsForm.from_settings().facts(),
         **(FewShot.facts() if variant.fewshot else {}),
     }

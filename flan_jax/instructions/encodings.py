@@ -18,12 +18,12 @@ import dataclasses
 import itertools
 import re
 import string
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from flan_jax.errors import ConfigError, did_you_mean
 from flan_jax.instructions.rendering import Draws
+from flan_jax.texts import most_bytes
 
 Overflow = Literal["original", "keep_query"]
 
@@ -270,18 +270,7 @@ class _Limit:
         """Whether a text has too few bytes to exceed the budget."""
         if self.max_tokens_per_byte is None:
             return False
-        return self.max_tokens_per_byte * _most_bytes(text) + _EXTRA_TOKENS <= self.budget
-
-
-def _most_bytes(text: str) -> int:
-    """Returns a bound on the UTF-8 bytes of a text after any usual Unicode normalization.
-
-    Tokenizers normalize before they cut, and NFKD or case folding make some texts longer.
-    """
-    if text.isascii():
-        return len(text)
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    return max(len(text.encode("utf-8", "surrogatepass")), len(folded.encode("utf-8", "replace")))
+        return self.max_tokens_per_byte * most_bytes(text) + _EXTRA_TOKENS <= self.budget
 
 
 def _stopped(line: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import DataError
 from flan_jax.instructions.rendering import Draws
 from flan_jax.instructions.vocabulary import VOCABULARY
 
@@ -114,8 +114,8 @@ class FewShot:
             ConfigError: see `from_settings`.
         """
         return {
-            "exemplars": _number("FEWSHOT_EXEMPLARS", MOST_EXEMPLARS, MOST_EXEMPLARS),
-            "exemplar_tokens": _number("FEWSHOT_TOKENS", MOST_TOKENS, None),
+            "exemplars": settings.setting("FEWSHOT_EXEMPLARS", MOST_EXEMPLARS),
+            "exemplar_tokens": settings.setting("FEWSHOT_TOKENS", MOST_TOKENS),
         }
 
     def prompt(self, query: str, example_id: str, draws: Draws, make: MakeExemplar) -> str:
@@ -148,16 +148,3 @@ class FewShot:
 
 def _length(text: str) -> int:
     return len(VOCABULARY.encode(text))
-
-
-def _number(name: str, default: int, most: int | None) -> int:
-    """Returns a setting that is a whole number above 0.
-
-    Raises:
-        ConfigError: it is not, or is more than `most`.
-    """
-    value = str(settings.setting(name, default)).strip()
-    if not value.isdecimal() or int(value) < 1 or (most and int(value) > most):
-        limit = f"from 1 to {most}" if most else "above 0"
-        raise ConfigError(f"{name} is a whole number {limit}, not {value!r}")
-    return int(value)

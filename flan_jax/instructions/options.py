@@ -11,17 +11,15 @@ import dataclasses
 import string
 from collections.abc import Callable, Mapping, Sequence
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax import macros, settings
+from flan_jax.errors import ConfigError, DataError
 
 HEADER = "OPTIONS:"
 _LABELS: dict[str, Callable[[int], str]] = {
     "letters": lambda index: string.ascii_uppercase[index],
     "numbers": lambda index: str(index + 1),
 }
-STYLES = ("list", *_LABELS, "none")
-TARGETS = ("text", "label")
-ORDERS = ("fixed", "shuffled")
+assert set(_LABELS) < set(macros.choices("OPTIONS_STYLE"))
 
 
 def format_options(options: Sequence[str], labels: Sequence[str] = ()) -> str:
@@ -58,16 +56,7 @@ class OptionsForm:
     order: str = "fixed"
 
     def __post_init__(self) -> None:
-        for macro, value, known in (
-            ("OPTIONS_STYLE", self.style, STYLES),
-            ("OPTIONS_TARGET", self.target, TARGETS),
-            ("OPTIONS_ORDER", self.order, ORDERS),
-        ):
-            if value not in known:
-                raise ConfigError(
-                    f"{macro} is one of {', '.join(known)}, not {value!r}"
-                    + did_you_mean(str(value), known)
-                )
+        macros.check(OPTIONS_STYLE=self.style, OPTIONS_TARGET=self.target, OPTIONS_ORDER=self.order)
         if self.target == "label" and self.style not in _LABELS:
             raise ConfigError(
                 f"OPTIONS_TARGET=label needs OPTIONS_STYLE=letters or numbers, not {self.style}"

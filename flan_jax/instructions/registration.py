@@ -7,10 +7,6 @@ and references. Whoever knows SeqIO or T5X needs to know nothing else.
 
 import dataclasses
 import functools
-import hashlib
-import inspect
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -19,17 +15,12 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions import cards, pipelines
+from flan_jax.instructions import cards, pipelines, recipes
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.pipelines import Row
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.templates import Template, check_templates
-from flan_jax.instructions.vocabulary import VOCABULARY
-
-# Bump by hand whenever the code below, or a renderer, changes what it makes of the same inputs.
-RENDERING_FORMAT = 1
-# Of constants that a function names, longer ones (tables of templates) count by their length.
-_LONGEST_CONSTANT = 10_000
+from flan_jax.instructions.vocabulary import SENTINEL_VOCABULARY, VOCABULARY
 
 # Columns of a rendered example.
 RENDERED: dict[str, pipelines.Kind] = {
@@ -40,10 +31,13 @@ RENDERED: dict[str, pipelines.Kind] = {
 RANKED: dict[str, pipelines.Kind] = {
     "example_id": "string", "option_index": "int", "is_correct": "int",
 }  # fmt: skip
-OUTPUT_FEATURES = {
-    "inputs": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-    "targets": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-}
+
+
+def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
+    return {k: seqio.Feature(vocabulary, add_eos=True) for k in ("inputs", "targets")}
+
+
+OUTPUT_FEATURES = _features(VOCABULARY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,87 +83,6 @@ class AtBuild:
     """A renderer that is made whenever a dataset is built: by the settings that then hold."""
 
     make: Callable[[], RenderFn]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What shapes the renderings of a task, for the fingerprint of prepared records.
-
-    Attributes:
-        facts: JSON-able facts.
-        more: further ones that are looked up when the fingerprint is asked for (settings, or
-            what takes time to put together for thousands of tasks).
-    """
-
-    facts: Mapping[str, Any]
-    more: Callable[[], Mapping[str, Any]] = dict
-
-    def fingerprint(self) -> str:
-        """Returns 16 hex digits over the facts and the rendering format number."""
-        facts = {**self.facts, **self.more()}
-        text = json.dumps([RENDERING_FORMAT, facts], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_RECIPES: dict[str, Recipe] = {}
-
-
-def get_recipe(task: str) -> Recipe:
-    """Returns the recipe of a task; for a task from elsewhere, what SeqIO says of its source."""
-    if task in _RECIPES:
-        return _RECIPES[task]
-    found = seqio.TaskRegistry.get(task)
-    return Recipe(
-        {
-            "name": task,
-            "source": repr(found.source),
-            "splits": sorted(found.splits),
-            "preprocessors": [describe_function(step) for step in found.preprocessors],
-        }
-    )
-
-
-def describe_function(step: Any) -> str:
-    """Returns what tells a function from another one: its source, and what it is made with.
-
-    That is its own arguments (functools.partial), the values that it closes over, and the
-    functions, patterns and constants of its own module that it names, and theirs.
-    """
-    parts: dict[str, str] = {}
-    _describe(step, parts)
-    return "\n".join(parts.values())
-
-
-def _describe(step: Any, parts: dict[str, str]) -> None:
-    inner = getattr(step, "func", step)  # functools.partial
-    name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    key = f"{getattr(inner, '__module__', '')}.{name}"
-    if key in parts:
-        return
-    try:
-        source = inspect.getsource(inner)
-    except (OSError, TypeError):
-        source = name
-    parts[key] = f"{source}{getattr(step, 'args', ())}{getattr(step, 'keywords', {})}"
-    code = getattr(inner, "__code__", None)
-    if code is None:
-        return
-    closed = [cell.cell_contents for cell in inner.__closure__ or ()]
-    named = [inner.__globals__.get(other) for other in sorted(_names(code))]
-    for value in [*closed, *named]:
-        if inspect.isfunction(value) or isinstance(value, functools.partial):
-            module = getattr(getattr(value, "func", value), "__module__", None)
-            if module == inner.__module__:
-                _describe(value, parts)
-        elif isinstance(value, (str, int, float, bool, tuple, list, dict, frozenset, re.Pattern)):
-            text = repr(sorted(value) if isinstance(value, frozenset) else value)
-            parts[key] += text if len(text) < _LONGEST_CONSTANT else str(len(text))
-
-
-def _names(code: Any) -> set[str]:
-    """Global names that a code object and those inside it use."""
-    inside = (const for const in code.co_consts if inspect.iscode(const))
-    return set(code.co_names).union(*map(_names, inside))
 
 
 def rows_source(
@@ -270,6 +183,7 @@ def register_task(
     metric_fns: Sequence[Callable[..., Any]] | None = None,
     more_facts: Callable[[], Mapping[str, Any]] = dict,
     ranked: bool = False,
+    sentinels: bool = False,
 ) -> seqio.Task:
     """Registers one SeqIO task.
 
@@ -284,6 +198,8 @@ def register_task(
             classification.
         more_facts: called for further facts when prepared records are looked for.
         ranked: `render` returns `RankedOption`s, which are scored and not generated.
+        sentinels: `<extra_id_0>` and the like in a text are tokens, as in span corruption; only
+            where no text is somebody else's.
 
     Raises:
         DataError: the name is taken.
@@ -292,7 +208,7 @@ def register_task(
 
     if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
         raise DataError(f"a task or mixture named {name!r} is registered already")
-    _RECIPES[name] = Recipe({"name": name, **facts}, more_facts)
+    recipes.declare(name, recipes.Recipe({"name": name, **facts}, more_facts))
     if metric_fns is None:
         metric_fns = [metrics.rank_classification] if ranked else metrics.GENERATION_METRICS
     return seqio.TaskRegistry.add(
@@ -305,7 +221,7 @@ def register_task(
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos_after_trim,
         ],
-        output_features=OUTPUT_FEATURES,
+        output_features=_features(SENTINEL_VOCABULARY) if sentinels else OUTPUT_FEATURES,
         postprocess_fn=_postprocess_ranked if ranked else _postprocess,
         metric_fns=list(metric_fns),
     )

@@ -16,14 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import DataError
+from flan_jax.yaml_files import read_yaml
 
 
 @functools.lru_cache(maxsize=64)
 def _read(path: pathlib.Path) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    import yaml
-
-    with path.open(encoding="utf-8") as file:
-        return yaml.safe_load(file) or {}
+    return read_yaml(path) or {}
 
 
 def sample_rows(module: str, cluster: str, dataset: str) -> list[dict[str, Any]]:

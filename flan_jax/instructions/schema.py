@@ -11,14 +11,14 @@ string, instances without id, a plain string as an instance's output, and a miss
 "Instance License".
 """
 
-import collections
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax import json_files
+from flan_jax.errors import DataError, did_you_mean, quoted
+from flan_jax.json_files import encodable, kind
 
 REQUIRED_FIELDS = (
     "Source",
@@ -41,8 +41,6 @@ OPTIONAL_FIELDS = (
 FIELDS = (*REQUIRED_FIELDS, *OPTIONAL_FIELDS)
 _EXAMPLE_FIELDS = ("input", "output", "explanation")
 _INSTANCE_FIELDS = ("id", "input", "output")
-# Misspelt keys come from files, so messages quote no more of them than this.
-_MOST_QUOTED = 60
 
 
 class Example(NamedTuple):
@@ -137,49 +135,8 @@ def parse_task(text_or_obj: Any, *, file: str) -> SchemaTask:
     # A file's name may hold bytes that are not UTF-8, which no message could print.
     file = file.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(text_or_obj, str | bytes):
-        text_or_obj = _load_json(text_or_obj, file)
+        text_or_obj = json_files.loads(text_or_obj, file, strict=True)
     return _Reader(file).task(text_or_obj)
-
-
-def _load_json(text: str | bytes, file: str) -> Any:
-    """Returns the JSON value of a text; repeated keys and NaN are errors."""
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text (at byte {error.start})") from None
-    except RecursionError:
-        raise DataError(f"{file}: not a task: nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError, our two hooks, integers of 4,300 digits
-        raise DataError(f"{file}: not JSON: {error}") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A key that is there twice would silently lose its first value."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {_quoted(twice)} is there twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _quoted(key: Any) -> str:
-    text = key if isinstance(key, str) else repr(key)
-    return repr(text if len(text) <= _MOST_QUOTED else text[:_MOST_QUOTED] + "...")
-
-
-def _kind(value: Any) -> str:
-    """Returns what a JSON value is, in words."""
-    if value is None:
-        return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string",
-             list: "a list", dict: "an object"}  # fmt: skip
-    return kinds.get(type(value), f"a Python {type(value).__name__}")
 
 
 class _Reader:
@@ -225,11 +182,11 @@ class _Reader:
     ) -> None:
         """Checks that a value is an object with known keys only and all required ones."""
         if not isinstance(value, dict):
-            self.fail(path, f"must be an object, found {_kind(value)}")
+            self.fail(path, f"must be an object, found {kind(value)}")
         for key in value:
             if key not in known:
-                hint = did_you_mean(str(key)[:_MOST_QUOTED], known)
-                self.fail(path, f"has an unknown field {_quoted(key)}{hint}")
+                hint = did_you_mean(str(key), known)
+                self.fail(path, f"has an unknown field {quoted(key)}{hint}")
         for key in required:
             if key not in value:
                 self.fail((*path, "." if path else "", key), "is missing")
@@ -237,8 +194,8 @@ class _Reader:
     def text(self, value: Any, *path: object) -> str:
         """Checks one string; a lone surrogate could not be written as UTF-8 later."""
         if not isinstance(value, str):
-            self.fail(path, f"must be a string, found {_kind(value)}")
-        if not value.isascii() and not _encodable(value):
+            self.fail(path, f"must be a string, found {kind(value)}")
+        if not encodable(value):
             self.fail(path, "holds half a surrogate pair, which is no character")
         return value
 
@@ -251,7 +208,7 @@ class _Reader:
     def check_list(self, value: Any, of: str, *path: object) -> list[Any]:
         """Checks that a value is a list."""
         if not isinstance(value, list):
-            self.fail(path, f"must be a list of {of}, found {_kind(value)}")
+            self.fail(path, f"must be a list of {of}, found {kind(value)}")
         return value
 
     def words(self, value: Any, *path: object) -> tuple[str, ...]:
@@ -295,7 +252,7 @@ class _Reader:
             instance = self.instance(item, i)
             first = positions.setdefault(instance.id, i)
             if first != i:
-                wrong = f"is {_quoted(instance.id)}, which Instances[{first}] has already"
+                wrong = f"is {quoted(instance.id)}, which Instances[{first}] has already"
                 self.fail(("Instances[", i, "].id"), wrong)
             instances.append(instance)
         return tuple(instances)
@@ -317,11 +274,3 @@ class _Reader:
         if not references:
             self.fail(path, "must not be empty")
         return references
-
-
-def _encodable(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

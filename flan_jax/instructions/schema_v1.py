@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from flan_jax import json_files
 from flan_jax.instructions import schema
 
 # The texts of a subtask by their keys, in the order of the files.
@@ -106,7 +107,7 @@ def parse_subtask(text_or_obj: Any, *, file: str) -> Subtask:
     Source: Mishra et al. 2022, section 3.1; shapes as measured on published files.
     """
     if isinstance(text_or_obj, str | bytes):
-        text_or_obj = schema._load_json(text_or_obj, file)
+        text_or_obj = json_files.loads(text_or_obj, file, strict=True)
     return _Reader(file).subtask(text_or_obj)
 
 

@@ -10,12 +10,12 @@ import collections
 import dataclasses
 import math
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.instructions import encodings
 from flan_jax.instructions.schema import Example, Instance, SchemaTask
+from flan_jax.texts import most_bytes
 
 # What is counted by each check, in the order of reports.
 CHECKS: Mapping[str, str] = {
@@ -231,7 +231,7 @@ def _check_prompts(task: SchemaTask, prompts: Prompts) -> list[Finding]:
     sizes = {
         i: size(statement, instance.input)
         for i, instance in enumerate(task.instances)
-        if around + _most_bytes(instance.input) > limit
+        if around + most_bytes(instance.input) > limit
     }
     over = [i for i, tokens in sizes.items() if tokens > limit]
     cut = [i for i in over if size(bare, task.instances[i].input) > limit]
@@ -254,11 +254,3 @@ def _whole_prompt(task: Mapping[str, Any], text: str, encoding: str) -> str:
         tokenize=lambda _: (),
         detokenize=lambda _: "",
     )
-
-
-def _most_bytes(text: str) -> int:
-    """Returns a bound on the bytes that a tokenizer sees; normalizing makes some texts longer."""
-    if text.isascii():
-        return len(text)
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    return max(len(text.encode("utf-8")), len(folded.encode("utf-8")))

@@ -16,14 +16,16 @@ Placeholders are the dataset's fields (`flan-jax tasks list --json` names them i
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax.errors import DataError, did_you_mean, quoted, within
 from flan_jax.instructions.datasets import Dataset
 from flan_jax.instructions.templates import Template, check_templates
+from flan_jax.json_files import Fields
+from flan_jax.yaml_files import read_yaml
 
 _KEYS = ("mode", "templates")
 _MODES = ("replace", "extend")
@@ -40,7 +42,10 @@ def with_template_files(datasets: Sequence[Dataset], folder: str) -> tuple[Datas
     root = epath.Path(folder)
     if not root.is_dir():
         raise DataError(f"there is no folder of templates {folder!r}")
-    files = {p.stem: p for p in sorted(root.iterdir()) if p.suffix in (".yaml", ".yml")}
+    files: dict[str, epath.Path] = {}
+    for path in sorted(root.iterdir()):
+        if path.suffix in (".yaml", ".yml") and files.setdefault(path.stem, path) is not path:
+            raise DataError(f"{path}: {files[path.stem].name} is there for that dataset already")
     if not files:
         raise DataError(f"folder {folder} holds no .yaml files")
     names = [dataset.name for dataset in datasets]
@@ -72,40 +77,27 @@ def read_template_file(path: epath.PathLike) -> tuple[str, tuple[Template, ...]]
     Raises:
         DataError: the file is not as the module describes it.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(epath.Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: {error}") from None
-    if not isinstance(content, Mapping):
-        raise DataError(f"{path}: holds no mapping with 'templates'")
-    _check_keys(str(path), content, _KEYS)
-    mode = content.get("mode", "replace")
+    content = Fields(str(path), read_yaml(path))
+    _check_keys(content, _KEYS)
+    mode = content.name("mode", "replace")
     if mode not in _MODES:
-        raise DataError(f"{path}: mode is one of {', '.join(_MODES)}, not {mode!r}")
+        content.fail("mode", f"is one of {', '.join(_MODES)}, not {quoted(mode)}")
     entries = content.get("templates")
     if not isinstance(entries, list) or not entries:
-        raise DataError(f"{path}: 'templates' has to be a list with at least one template")
-    return mode, tuple(_template(f"{path}, template {i}", e) for i, e in enumerate(entries))
+        content.fail("templates", "has to be a list with at least one template")
+    return mode, tuple(_template(Fields(f"{path}, template {i}", e)) for i, e in enumerate(entries))
 
 
-def _template(where: str, entry: Any) -> Template:
-    if not isinstance(entry, Mapping):
-        raise DataError(f"{where}: has to be a mapping with 'inputs' and 'targets'")
-    _check_keys(where, entry, _TEMPLATE_KEYS)
-    for key in ("inputs", "targets"):
-        if not isinstance(entry.get(key), str):
-            raise DataError(f"{where}: {key!r} has to be text, not {entry.get(key)!r}")
-    if not isinstance(entry.get("reversed", False), bool):
-        raise DataError(f"{where}: 'reversed' is true or false, not {entry['reversed']!r}")
-    try:
-        return Template(entry["inputs"], entry["targets"], entry.get("reversed", False))
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
+def _template(entry: Fields) -> Template:
+    _check_keys(entry, _TEMPLATE_KEYS)
+    texts = entry.text("inputs"), entry.text("targets")
+    is_reversed = entry.flag("reversed", False)
+    with within(entry.where):
+        return Template(*texts, bool(is_reversed))
 
 
-def _check_keys(where: str, mapping: Mapping[Any, Any], known: Sequence[str]) -> None:
-    for key in mapping:
+def _check_keys(fields: Fields, known: Sequence[str]) -> None:
+    for key in fields.object:
         if key not in known:
-            raise DataError(f"{where}: unknown key {key!r}" + did_you_mean(str(key), known))
+            hint = did_you_mean(str(key), known)
+            raise DataError(f"{fields.where}: unknown key {quoted(key)}{hint}")

@@ -11,7 +11,7 @@ import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax.errors import DataError, did_you_mean, quoted
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 
 OPTIONS_FIELD = "options_"
@@ -28,13 +28,12 @@ def _parse(pattern: str) -> tuple[tuple[str, str | None], ...]:
     try:
         pieces = list(string.Formatter().parse(pattern))
     except ValueError as error:
-        raise DataError(f"template {pattern!r}: {error}") from None
+        raise DataError(f"template {quoted(pattern)}: {error}") from None
     parsed = []
     for literal, field, spec, conversion in pieces:
         if field is not None and (spec or conversion or not field.isidentifier()):
-            raise DataError(
-                f"template {pattern!r}: placeholder {{{field}}} must be a plain field name"
-            )
+            wrong = f"placeholder {quoted(field)} must be a plain field name"
+            raise DataError(f"template {quoted(pattern)}: {wrong}")
         parsed.append((literal, field))
     return tuple(parsed)
 
@@ -56,7 +55,7 @@ def substitute(pattern: str, fields: Mapping[str, str]) -> str:
         if field is not None:
             if field not in fields:
                 raise DataError(
-                    f"template {pattern!r}: no field {field!r} among {sorted(fields)}"
+                    f"template {quoted(pattern)}: no field {field!r} among {sorted(fields)}"
                     + did_you_mean(field, fields)
                 )
             out.append(fields[field])
@@ -82,7 +81,7 @@ class Template:
     def __post_init__(self) -> None:
         _parse(self.inputs)
         if not _parse(self.targets):
-            raise DataError(f"template {self.inputs!r} has an empty target")
+            raise DataError(f"template {quoted(self.inputs)} has an empty target")
 
     @property
     def fields(self) -> tuple[str, ...]:

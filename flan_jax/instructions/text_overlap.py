@@ -13,7 +13,7 @@ and nothing is kept. So a common run of `WINDOW + STRIDE - 1` characters is alwa
 
 import collections
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +62,8 @@ class _Table(NamedTuple):
     """Windows of held-out inputs.
 
     Attributes:
-        hashes: uint64 [windows], ascending.
+        hashes: uint64 [windows], ascending; one for each input that has such a window, however
+            often (a line of hyphens has it at every place).
         owners: int32 [windows], number of the input that each is of.
         flags: bool [2**_FLAG_BITS], whether any hash begins with these bits.
     """
@@ -79,7 +80,7 @@ class _Table(NamedTuple):
             of: int32 [looked up], training input of each.
         """
         maybe = self.flags[wanted >> np.uint64(64 - _FLAG_BITS)]
-        wanted, of = wanted[maybe], of[maybe]
+        wanted, of = _distinct_windows(wanted[maybe], of[maybe])
         left: Any = np.searchsorted(self.hashes, wanted)
         found = self.hashes[left.clip(max=len(self.hashes) - 1)] == wanted
         left, of = left[found], of[found]
@@ -119,33 +120,38 @@ class HeldOut:
         """The windows of all inputs, None where there are none."""
         if not self._parts:
             return None
-        hashes, owners = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        columns = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        hashes, owners = _distinct_windows(*columns)
         self._parts = [(hashes, owners)]
-        order = np.argsort(hashes, kind="stable")
         flags: Any = np.zeros(1 << _FLAG_BITS, bool)
         flags[hashes >> np.uint64(64 - _FLAG_BITS)] = True
-        return _Table(hashes[order], owners[order], flags)
+        return _Table(hashes, owners, flags)
 
     def overlap(self, inputs: Sequence[str]) -> Overlap:
         """Returns what the inputs of one training task share with each held-out task."""
         texts = [normalised(text) for text in inputs]
-        equal = [(n, i) for i, text in enumerate(texts) for n in self._equal.get(text, ())]
+        places: dict[str, list[int]] = collections.defaultdict(list)
+        for position, text in enumerate(texts):
+            places[text].append(position)
+        equal = ((self._equal[text], of) for text, of in places.items() if text in self._equal)
         table = self._table
         batches = _windows(texts, STRIDE) if table else ()
-        passages = [table.matches(wanted, of) for wanted, of in batches if table]
-        return Overlap(
-            self._by_task(np.array(equal, np.int64).reshape(-1, 2)),
-            self._by_task(np.concatenate([np.zeros((0, 2), np.int64), *passages])),
-        )
+        passages = [table.matches(wanted, of).tolist() for wanted, of in batches if table]
+        pairs = (([number], [of]) for found in passages for number, of in found)
+        return Overlap(self._by_task(equal), self._by_task(pairs))
 
-    def _by_task(self, pairs: Any) -> dict[str, Shared]:
-        """Sums up pairs of (number of a held-out input, position of a training input)."""
+    def _by_task(self, groups: Iterable[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Shared]:
+        """Sums up groups of numbers of held-out inputs and positions of training inputs.
+
+        What is in a group has something in common, each with each.
+        """
         training: dict[str, set[int]] = collections.defaultdict(set)
         held_out: dict[str, set[int]] = collections.defaultdict(set)
-        for number, position in pairs.tolist():
-            task, i = self._owners[number]
-            training[self._tasks[task]].add(position)
-            held_out[self._tasks[task]].add(i)
+        for numbers, positions in groups:
+            for task in {self._owners[number][0] for number in numbers}:
+                training[self._tasks[task]].update(positions)
+            for task, i in (self._owners[number] for number in numbers):
+                held_out[self._tasks[task]].add(i)
         return {task: Shared(len(training[task]), frozenset(held_out[task])) for task in training}
 
 
@@ -177,6 +183,20 @@ def _distinct_pairs(left: Any, right: Any) -> Any:
     """Returns int64 [pairs, 2], each pair once; all numbers are below 2**31."""
     keys = np.unique(left.astype(np.int64) << 32 | right.astype(np.int64))
     return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+
+
+def _distinct_windows(hashes: Any, inputs_of: Any) -> tuple[Any, Any]:
+    """Returns windows in ascending order, each once for each input that has it.
+
+    Args:
+        hashes: uint64 [windows].
+        inputs_of: int32 [windows]; ascending among equal hashes.
+    """
+    order = np.argsort(hashes, kind="stable")
+    hashes, inputs_of = hashes[order], inputs_of[order]
+    first: Any = np.ones(len(hashes), bool)
+    first[1:] = (hashes[1:] != hashes[:-1]) | (inputs_of[1:] != inputs_of[:-1])
+    return hashes[first], inputs_of[first]
 
 
 def _follows(marked: Any, inputs_of: Any) -> Any:

@@ -5,9 +5,9 @@ ever); here an example also gets the id that TFDS gives it, and the reasons why 
 there are told in words before anything is read.
 """
 
+import contextlib
 import dataclasses
 import functools
-import json
 import os
 import re
 import socket
@@ -18,9 +18,8 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import DataError
-from flan_jax.files import replace_text
+from flan_jax import files, json_files, settings
+from flan_jax.errors import DataError, OutputError, first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +114,10 @@ class TfdsSource(seqio.TfdsDataSource):
             count = super().num_input_examples(split)
             known = _read_counts(path)
             if count is not None and known.get(self._slices[split]) != count:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_text(path, json.dumps(known | {self._slices[split]: count}, indent=1))
+                # Whoever prepares is told that nothing can be written there; others need it not.
+                with contextlib.suppress(OutputError):
+                    files.make_folder(path.parent)
+                    json_files.write_json(path, known | {self._slices[split]: count})
             return count
         count = _read_counts(path).get(self._slices[split])
         if count is None:
@@ -135,7 +136,7 @@ class TfdsSource(seqio.TfdsDataSource):
         try:
             builder = self.tfds_dataset.builder
         except Exception as error:
-            return f"TFDS has no such dataset: {_first_line(error)}"
+            return f"TFDS has no such dataset: {type(error).__name__}: {first_line(error)}"
         if _is_there(builder):
             return None
         if problem := _manual_problem(builder):
@@ -147,7 +148,10 @@ class TfdsSource(seqio.TfdsDataSource):
         try:
             builder.download_and_prepare()
         except Exception as error:
-            return f"could not be downloaded and prepared: {_first_line(error)}"
+            if files.is_system_refusal(error):
+                return f"could not be written in {builder.data_dir}: {files.cause(error)}"
+            why = f"{type(error).__name__}: {first_line(error)}"
+            return f"could not be downloaded and prepared: {why}"
         return None
 
 
@@ -173,10 +177,13 @@ def _online(seconds: float = 5.0) -> bool:
 
 
 def _read_counts(path: epath.Path) -> dict[str, int]:
+    """Returns numbers of rows by slice, none where they are not there or of no use."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        counts = json_files.read_json(path)
+    except DataError:
         return {}
+    usable = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+    return counts if usable else {}
 
 
 def _is_there(builder: Any) -> bool:
@@ -201,11 +208,6 @@ def _manual_problem(builder: Any) -> str | None:
         return None
     steps = " ".join(notice.split())
     return f"has to be downloaded by hand into {folder}: {steps}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 
 def unavailable(

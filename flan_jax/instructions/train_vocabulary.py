@@ -19,6 +19,7 @@ from typing import Any
 
 from etils import epath
 
+from flan_jax import files
 from flan_jax.errors import DataError
 
 # SentencePiece skips longer sentences silently (it counts bytes), so texts are cut below that.
@@ -72,6 +73,7 @@ def train_vocabulary(
 
     Raises:
         DataError: the texts are too few for the size, or the size too small for the texts.
+        OutputError: the model cannot be written.
 
     Source: Kudo 2018, "Subword Regularization", section 3.2; layout of ids from Raffel et al.
     2020, "Exploring the Limits of Transfer Learning", section 2.2 (T5).
@@ -103,9 +105,8 @@ def train_vocabulary(
             )
         except RuntimeError as error:
             raise DataError(f"no vocabulary for {out!r}: {_reason(error, size)}") from None
-    path = epath.Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_without_paths(model.getvalue()))
+    files.make_folder(epath.Path(out).parent)
+    files.replace_bytes(out, _without_paths(model.getvalue()))
 
 
 def _without_paths(model: bytes) -> bytes:

@@ -8,154 +8,131 @@ asked for. A specification is one of
 * `byte`: bytes, no file;
 * a path to a SentencePiece model (`*.model`), also on gs://;
 * a folder that holds a Hugging Face `tokenizer.json`.
+
+Whatever the vocabulary, a text that names a special token (`</s>`, `<extra_id_0>`) is that text and
+no more: what a user wrote neither ends a prompt nor stands for a span. The one task of ours that
+means its sentinels takes `SENTINEL_VOCABULARY`.
 """
 
 # ruff: noqa: D102  (methods that seqio.Vocabulary documents)
 import functools
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
-import numpy as np
 import seqio
 import tensorflow as tf
+import tensorflow_text
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import DataError
+from flan_jax import files, settings
+from flan_jax.errors import ConfigError, DataError, border, quoted
+from flan_jax.instructions.tokenizer_folders import SENTINEL, TOKENIZER, HuggingFaceVocabulary
 
 DEFAULT_MODEL = pathlib.Path(__file__).parent / "vocabularies" / "default.model"
 SETTING = "VOCABULARY"
-# T5's sentinels for span corruption; kept in every SentencePiece vocabulary, as T5 does.
+# T5's sentinels for span corruption; kept in every SentencePiece vocabulary, as T5 does, but for
+# those that have some in their file.
 SENTINELS = 100
 # Embedding tables are padded to a multiple of this, which every matrix unit likes.
 VOCABULARY_MULTIPLE = 128
 
 
-class HuggingFaceVocabulary(seqio.Vocabulary):
-    """A `tokenizer.json` folder as a SeqIO vocabulary (special tokens are left to SeqIO)."""
+class TextVocabulary(seqio.SentencePieceVocabulary):
+    """A SentencePiece model that reads text as text: `<extra_id_0>` in one is no sentinel.
 
-    def __init__(self, folder: str):
-        """Args:
-        folder: holds tokenizer.json and, where it names its special tokens,
-            tokenizer_config.json.
-
-        Raises:
-            DataError: the package tokenizers is missing, or the folder has no end of sequence.
-        """
-        super().__init__()
-        try:
-            import tokenizers
-        except ImportError:
-            raise DataError(
-                f"vocabulary {folder!r} is a Hugging Face tokenizer: pip install tokenizers"
-            ) from None
-        self._folder = folder
-        self._tokenizer = tokenizers.Tokenizer.from_str(
-            (epath.Path(folder) / "tokenizer.json").read_text()
-        )
-        config_file = epath.Path(folder) / "tokenizer_config.json"
-        config = json.loads(config_file.read_text()) if config_file.exists() else {}
-        self._eos = self._special(config, "eos_token", ["</s>", "<|endoftext|>", "[SEP]"])
-        if self._eos is None:
-            raise DataError(f"vocabulary {folder!r} names no end-of-sequence token")
-        self._unk = self._special(config, "unk_token", ["<unk>", "[UNK]"])
-        # SeqIO, T5X and our models all read token 0 as padding.
-        if pad := self._special(config, "pad_token", ["<pad>", "[PAD]"]):
-            raise DataError(f"vocabulary {folder!r} pads with token {pad}; it has to be token 0")
-
-    def _special(self, config: dict[str, Any], key: str, usual: Sequence[str]) -> int | None:
-        named = config.get(key)
-        named = named.get("content") if isinstance(named, dict) else named
-        for token in [named] if named else usual:
-            if (token_id := self._tokenizer.token_to_id(token)) is not None:
-                return token_id
-        return None
-
-    @property
-    def eos_id(self) -> int | None:
-        return self._eos
-
-    @property
-    def unk_id(self) -> int | None:
-        return self._unk
-
-    @property
-    def _base_vocab_size(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+    SeqIO adds the sentinels as pieces that a text may name. Here texts are encoded by the model
+    as it is in its file; ids are those of SeqIO's vocabulary, which decodes them.
+    """
 
     def _encode(self, s: str) -> Sequence[int]:
-        return self._tokenizer.encode(s, add_special_tokens=False).ids
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
+        return _plain_model(self.sentencepiece_model_file).processor.EncodeAsIds(s)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        def encode(text: Any) -> Any:
-            # bytes inside tf.data, an array of rank 0 where TensorFlow runs eagerly
-            text = text.item() if isinstance(text, np.ndarray) else text
-            return np.asarray(self._encode(text.decode("utf-8")), np.int32)
+        model = _plain_model(self.sentencepiece_model_file).serialized
+        return tensorflow_text.SentencepieceTokenizer(model=model).tokenize(s)
 
-        ids = tf.numpy_function(encode, [tf.convert_to_tensor(s)], tf.int32, stateful=False)
-        ids.set_shape([None])
-        return ids
 
-    def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        decode = lambda x: self.decode(x.tolist()).encode("utf-8")  # noqa: E731
-        return tf.numpy_function(decode, [ids], tf.string, stateful=False)
+class _PlainModel(NamedTuple):
+    """A SentencePiece model none of whose sentinels a text may name.
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, HuggingFaceVocabulary) and self._folder == other._folder
+    Attributes:
+        processor: the model for Python.
+        serialized: the model for TensorFlow.
+        sentinels: how many are in its file, as mT5's are.
+    """
 
-    def __hash__(self) -> int:
-        return hash(self._folder)
+    processor: Any
+    serialized: bytes
+    sentinels: int
 
 
 @functools.lru_cache(maxsize=8)
-def load_vocabulary(spec: str) -> seqio.Vocabulary:
+def _plain_model(file: str) -> _PlainModel:
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(files.read_bytes(file))
+    sentinels = [piece for piece in proto.pieces if SENTINEL.fullmatch(piece.piece)]
+    for piece in sentinels:
+        piece.type = piece.CONTROL  # which no text becomes
+    serialized = proto.SerializeToString()
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(serialized)
+    return _PlainModel(processor, serialized, len(sentinels))
+
+
+@functools.lru_cache(maxsize=8)
+def load_vocabulary(spec: str, sentinels: bool = False) -> seqio.Vocabulary:
     """Returns the vocabulary that a specification (see the module) stands for.
+
+    Args:
+        spec: the specification.
+        sentinels: whether texts may name sentinels and other special tokens; what a user wrote
+            must not.
 
     Raises:
         DataError: there is no such file or folder, or it holds no vocabulary.
     """
-    if spec == "default":
-        spec = str(DEFAULT_MODEL)
     if spec == "byte":
         return seqio.ByteVocabulary(extra_ids=SENTINELS)
-    path = epath.Path(spec)
-    if path.is_dir() and (path / "tokenizer.json").exists():
-        return HuggingFaceVocabulary(spec)
+    path = DEFAULT_MODEL if spec == "default" else epath.Path(files.user_path(spec))
+    if path.is_dir() and (path / TOKENIZER).exists():
+        return HuggingFaceVocabulary(str(path), sentinels)
     if not path.exists():
         raise DataError(
             f"vocabulary {spec!r} does not exist; {SETTING} is 'default', 'byte', a SentencePiece "
-            "*.model file or a folder with a tokenizer.json"
+            f"*.model file or a folder with a {TOKENIZER}"
         )
     if path.is_dir():
-        raise DataError(f"vocabulary folder {spec!r} holds no tokenizer.json")
-    vocabulary = seqio.SentencePieceVocabulary(spec, extra_ids=SENTINELS)
-    try:
+        raise DataError(f"vocabulary folder {spec!r} holds no {TOKENIZER}")
+    kind = seqio.SentencePieceVocabulary if sentinels else TextVocabulary
+    with border(f"vocabulary {spec!r} is not a SentencePiece model"):
+        has_its_own = _plain_model(str(path)).sentinels > 0
+        vocabulary = kind(str(path), extra_ids=0 if has_its_own else SENTINELS)
         vocabulary.load_model()
-    except Exception as error:
-        raise DataError(f"vocabulary {spec!r} is not a SentencePiece model: {error}") from error
+    if vocabulary.eos_id < 0:
+        raise DataError(f"vocabulary {spec!r} has no end-of-sequence token")
     return vocabulary
 
 
 @functools.lru_cache(maxsize=8)
 def vocabulary_fingerprint(spec: str) -> str:
-    """Returns a hash of what the vocabulary is, not of where it lies (16 hex digits)."""
+    """Returns a hash of what the vocabulary is, not of where it lies (16 hex digits).
+
+    It is of what becomes of text; that no text becomes a special token does not enter it.
+    """
     if spec == "byte":
         content = b"byte"
-    elif spec == "default":
-        content = DEFAULT_MODEL.read_bytes()
-    elif epath.Path(spec).is_dir():
-        content = (epath.Path(spec) / "tokenizer.json").read_bytes()
     else:
-        load_vocabulary(spec)  # for its error message
-        content = epath.Path(spec).read_bytes()
+        vocabulary = load_vocabulary(spec)
+        if isinstance(vocabulary, HuggingFaceVocabulary):
+            content = vocabulary.content
+        else:
+            content = files.read_bytes(vocabulary.sentencepiece_model_file)
     return hashlib.sha256(content + f"/{SENTINELS}".encode()).hexdigest()[:16]
 
 
@@ -248,10 +225,46 @@ class LateVocabulary(seqio.Vocabulary):
 VOCABULARY = LateVocabulary()
 
 
+class _SentinelVocabulary(LateVocabulary):
+    """`VOCABULARY` for texts that a task module of ours wrote with sentinels in them."""
+
+    @property
+    def spec(self) -> str:
+        return VOCABULARY.spec
+
+    @property
+    def resolved(self) -> seqio.Vocabulary:
+        return load_vocabulary(self.spec, sentinels=True)
+
+
+SENTINEL_VOCABULARY = _SentinelVocabulary()
+
+
 @gin.configurable
 def padded_vocab_size(multiple: int = VOCABULARY_MULTIPLE) -> int:
     """Returns the size of the shared vocabulary, rounded up to a multiple."""
     return -(-VOCABULARY.vocab_size // multiple) * multiple
+
+
+def check_vocabulary(rows: int) -> None:
+    """Refuses a table that has no row for a token of the vocabulary in use.
+
+    Looking such a token up gives NaN, which would be noticed as a loss that is none. Sentinels are
+    not counted, as no text becomes one: published tables have fewer rows than all of them need.
+
+    Args:
+        rows: of the table of tokens.
+
+    Raises:
+        ConfigError: names the vocabulary, both sizes, and what would fit.
+    """
+    tokens = VOCABULARY.vocab_size - VOCABULARY.extra_ids
+    if tokens > rows:
+        raise ConfigError(
+            f"VOCABULARY {quoted(VOCABULARY.spec)} has {tokens:,} tokens, and the model's table "
+            f"only {rows:,} rows (VOCAB_SIZE={rows}): VOCAB_SIZE={padded_vocab_size()} would fit, "
+            "or set VOCABULARY to the one that the model is for"
+        )
 
 
 def late_vocabulary() -> LateVocabulary:

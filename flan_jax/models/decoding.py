@@ -6,14 +6,14 @@ logits to tokens (see `decode`). `Decoding` holds the settings; beams have a mod
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax import macros
+from flan_jax.errors import ConfigError
 from flan_jax.models.framing import Framing, Sequences
 
 # The settings that each method reads.
@@ -22,8 +22,6 @@ METHODS: dict[str, tuple[str, ...]] = {
     "sample": ("temperature", "top_k", "top_p", "seed"),
     "beam": ("num_beams", "length_penalty"),
 }
-# Temperatures and sums of probabilities below this keep one token, as greedy decoding does.
-LOWEST = 1e-6
 Choose = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -53,16 +51,15 @@ class Decoding:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            known = ", ".join(map(repr, METHODS))
-            hint = did_you_mean(str(self.method), METHODS)
-            raise ConfigError(f"decoding method {self.method!r} is not one of {known}{hint}")
-        _check("temperature", self.temperature, float, LOWEST, math.inf)
-        _check("top_k", self.top_k, int, 0, math.inf)
-        _check("top_p", self.top_p, float, LOWEST, 1.0)
-        _check("num_beams", self.num_beams, int, 1, math.inf)
-        _check("length_penalty", self.length_penalty, float, -math.inf, math.inf)
-        _check("seed", self.seed, int, -math.inf, math.inf)
+        macros.check(
+            DECODING=self.method,
+            TEMPERATURE=self.temperature,
+            TOP_K=self.top_k,
+            TOP_P=self.top_p,
+            NUM_BEAMS=self.num_beams,
+            LENGTH_PENALTY=self.length_penalty,
+            SEED=self.seed,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Returns the method and the settings that it reads, for a record of an evaluation."""
@@ -95,15 +92,6 @@ class Decoding:
             return jax.vmap(draw)(draws_B, kept_BxV)
 
         return sample
-
-
-def _check(name: str, value: Any, kind: type, low: float, high: float) -> None:
-    """Raises a ConfigError unless `value` is a finite number of this kind in [low, high]."""
-    number = isinstance(value, int | kind) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and low <= value <= high):
-        noun = "whole number" if kind is int else "number"
-        ends = [f"{word} {end}" for word, end in (("from", low), ("to", high)) if abs(end) < 1e9]
-        raise ConfigError(f"{name} must be {' '.join(['a', noun, *ends])}, not {value!r}")
 
 
 def keep_likely(logits_BxV: jax.Array, top_k: int, top_p: float) -> jax.Array:

@@ -18,6 +18,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flan_jax import macros
+from flan_jax.errors import ConfigError, quoted
+from flan_jax.kinds import whole_number
 from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
 from flan_jax.models.framing import Framing, Sequences, SpecialTokens
@@ -77,22 +80,31 @@ class T5Config:
     prompt_parameters: ClassVar[str] = r"(?!decoder/|head/).*"
 
     def __post_init__(self):
+        macros.check(
+            VOCAB_SIZE=self.vocab_size,
+            EMB_DIM=self.emb_dim,
+            NUM_HEADS=self.num_heads,
+            HEAD_DIM=self.head_dim,
+            NUM_ENCODER_LAYERS=self.num_encoder_layers,
+            NUM_DECODER_LAYERS=self.num_decoder_layers,
+            MLP_DIM=self.mlp_dim,
+            MLP_ACTIVATIONS=self.mlp_activations,
+            LOGITS_VIA_EMBEDDING=self.logits_via_embedding,
+            DROPOUT_RATE=self.dropout_rate,
+            COMPUTE_DTYPE=self.dtype,
+            REMAT=self.remat,
+            ATTENTION_CHUNK=self.attention_chunk,
+        )
         # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         unknown = [name for name in self.mlp_activations if name not in layers.ACTIVATIONS]
         if unknown or not self.mlp_activations:
-            raise ValueError(
-                f"mlp_activations={self.mlp_activations}: names must be among "
-                f"{', '.join(layers.ACTIVATIONS)}, e.g. ('gelu', 'linear')."
+            raise ConfigError(
+                f"MLP_ACTIVATIONS {quoted(self.mlp_activations)}: names must be among "
+                f"{', '.join(layers.ACTIVATIONS)}, such as ('gelu', 'linear')"
             )
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type in (int, "int") and value < 1:
-                raise ValueError(f"{field.name}={value} must be at least 1.")
-        if self.remat not in layers.REMAT:
-            raise ValueError(f"remat={self.remat!r} must be one of {', '.join(layers.REMAT)}.")
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise ValueError(f"dropout_rate={self.dropout_rate} must lie in [0, 1).")
+        whole_number("relative_attention_num_buckets", self.relative_attention_num_buckets)
+        whole_number("relative_attention_max_distance", self.relative_attention_max_distance)
 
     def build(self, rngs: nnx.Rngs) -> "T5":
         """Returns a T5 of this configuration with fresh parameters."""

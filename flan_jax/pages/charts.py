@@ -28,18 +28,23 @@ def ticks(low: float, high: float, count: int = _TICKS) -> list[float]:
     return [round(i * step, 10) for i in range(first, last + 1)]
 
 
+def _finite(points: Points) -> Points:
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+
+
 def line_chart(
     series: Mapping[str, Points], x_label: str, y_label: str, classes: Mapping[str, str]
 ) -> str:
     """Returns an SVG element with one line a series.
 
     Args:
-        series: points by name; those without points are left out.
+        series: points by name; those that are not finite, and series without points, are left out.
         x_label: what x is.
         y_label: what y is.
         classes: CSS class by name of series.
     """
-    drawn = {name: points for name, points in series.items() if points}
+    finite = {name: _finite(points) for name, points in series.items()}
+    drawn = {name: points for name, points in finite.items() if points}
     if not drawn:
         return ""
     xs = [x for points in drawn.values() for x, _ in points]
@@ -80,7 +85,7 @@ def line_chart(
     for name, points in drawn.items():
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
         parts.append(
-            f'<polyline class="line {classes[name]}" points="{path}">'
+            f'<polyline class="line {html.escape(classes[name])}" points="{path}">'
             f"<title>{html.escape(name)}</title></polyline>"
         )
     return "".join([*parts, "</svg>"])

@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
-from flan_jax.errors import ConfigError, DataError
-from flan_jax.files import replace_text
+from flan_jax import files, json_files
+from flan_jax.errors import ConfigError, border, quoted
+from flan_jax.json_files import Fields, loads
 from flan_jax.selector import align_card, pairs, sentence_models, student
 from flan_jax.selector.encoders import LEXICAL
 from flan_jax.selector.library import Library
@@ -79,17 +79,24 @@ def align(
         ConfigError: `base` cannot be loaded or made a student of, there is no such device, `out`
             holds something else, or the loss is not finite.
         DataError: something held out is not in the library, or too little remains.
+        FlanJaxError: `out` cannot be written, or another alignment is at work in it.
     """
     config = config or AlignConfig()
     corpus = Corpus.of(library, held_out)
     folder = pathlib.Path(os.path.expanduser(out))
-    finished = _look_into(folder)
-    model = (load or load_model)(base)
-    _move(model, device)
-    facts = _facts(library, corpus, base, model, config)
-    if finished:
-        return _earlier(folder, finished, facts)
-    folder.mkdir(parents=True, exist_ok=True)
+    _look_into(folder)  # before anything is written into a folder of something else
+    with files.lock_folder(files.check_out_folder(folder)):
+        model = (load or load_model)(base)
+        _move(model, device)
+        facts = _facts(library, corpus, base, model, config)
+        if finished := _look_into(folder):
+            return _earlier(folder, finished, facts)
+        return _align(model, corpus, config, folder, facts)
+
+
+def _align(
+    model: Any, corpus: Corpus, config: AlignConfig, folder: pathlib.Path, facts: dict[str, Any]
+) -> Alignment:
     vectors = embed(model, corpus.texts)
     before = {"found_before": pairs.found_share(corpus, vectors)}
     if config.student:
@@ -111,10 +118,11 @@ def _finish(
     after = pairs.found_share(run.corpus, embed(run.model, run.corpus.texts))
     weights = sum(parameter.numel() for parameter in run.model.parameters())
     result = {"weights": weights, "pairs": counts, "losses": losses, "found_after": after}
-    run.model.save_pretrained(str(folder), create_model_card=False)
+    with files.writing(folder):
+        run.model.save_pretrained(str(folder), create_model_card=False)
     record = _null({**facts, **result})
-    replace_text(epath.Path(folder / "README.md"), align_card.render(record))
-    replace_text(epath.Path(folder / RECORD), json.dumps(record, indent=2, ensure_ascii=False))
+    files.replace_text(folder / "README.md", align_card.render(record))
+    json_files.write_json(folder / RECORD, record, indent=2)
     _forget(folder)
     return Alignment(str(folder), tuple(losses), facts["found_before"], after, record)
 
@@ -332,23 +340,29 @@ def _save(
     tensors |= _slots(optimizer)
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     scratch = path.with_name(SCRATCH)
-    save_file(copies, scratch, {"fingerprint": fingerprint, "losses": json.dumps(list(losses))})
-    scratch.replace(path)
+    with files.writing(path):
+        save_file(copies, scratch, {"fingerprint": fingerprint, "losses": json.dumps(list(losses))})
+        scratch.replace(path)
 
 
 def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -> list[float]:
     """Takes up what `_save` has kept; returns the losses of the epochs that are done."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.exists():
         return []
-    try:
+    with border(f"{path} is corrupt (delete it to begin anew)"):
+        if not path.is_file():  # a FIFO would be waited for
+            raise OSError("not a regular file")
         with safe_open(path, "pt") as file:
             found = file.metadata() or {}
             _check_same(path.parent, found.get("fingerprint"), fingerprint)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is corrupt ({error}); delete it to begin anew") from error
+        _take_up(tensors, model, optimizer)
+        return _losses(Fields("it", {"losses": loads(found["losses"], "losses")}))
+
+
+def _take_up(tensors: Mapping[str, Any], model: Any, optimizer: Any) -> None:
     prefix = "model."
     model.load_state_dict(
         {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
@@ -360,23 +374,24 @@ def _restore(path: pathlib.Path, model: Any, optimizer: Any, fingerprint: str) -
             parameter = parameters[int(index)]
             moved = value if slot == "step" else value.to(parameter.device)
             optimizer.state[parameter][slot] = moved
-    return list(json.loads(found["losses"]))
+
+
+def _losses(fields: Fields) -> list[float]:
+    values = fields.get("losses")
+    if not isinstance(values, list):
+        fields.fail("losses", f"must be a list of numbers, found {quoted(values)}")
+    numbers = {str(i): value for i, value in enumerate(values)}
+    return [Fields(f"{fields.where}: 'losses'", numbers).number(place) for place in numbers]
 
 
 def _look_into(folder: pathlib.Path) -> dict[str, Any] | None:
     """The record of a finished alignment, or None for a folder that one may be written to."""
     if (folder / RECORD).exists():
-        try:
-            record = json.loads((folder / RECORD).read_text())
-        except ValueError as error:
-            raise DataError(f"{folder / RECORD} is not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{folder / RECORD} is not a JSON object")
-        return record
+        return json_files.Fields(str(folder / RECORD), json_files.read_json(folder / RECORD)).object
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder for the aligned model")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there - {SCRATCH} and STATE not in there:
+    if there - {SCRATCH, files.LOCK} and STATE not in there:
         raise ConfigError(f"{folder} is not empty and holds no alignment; give another folder")
     return None
 
@@ -386,10 +401,12 @@ def _earlier(
 ) -> Alignment:
     _check_same(folder, record.get("fingerprint"), facts["fingerprint"])
     _forget(folder)
+    fields = Fields(str(folder / RECORD), dict(record))
     before, after = (
-        math.nan if record[key] is None else record[key] for key in ("found_before", "found_after")
+        math.nan if record.get(key, 0) is None else fields.number(key)
+        for key in ("found_before", "found_after")
     )
-    return Alignment(str(folder), tuple(record["losses"]), before, after, record)
+    return Alignment(str(folder), tuple(_losses(fields)), before, after, record)
 
 
 def _forget(folder: pathlib.Path) -> None:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.selector import sources
+from flan_jax import json_files
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
 from flan_jax.selector.transfer import scores_on
 
 # Names of these ways of choosing, for `selection.Parameters.method`.
@@ -147,15 +147,13 @@ def read_samples(path: str) -> dict[str, list[str]]:
         DataError: the file is not there or a line is not such an object; file and line are named.
     """
     samples: dict[str, list[str]] = {}
-    for where, row in sources.json_lines(path):
-        task, inputs = row.get("task"), row.get("inputs")
-        if not isinstance(task, str) or not isinstance(inputs, list):
-            raise DataError(f"{where}: task must be a string and inputs a list of strings")
-        if not inputs or not all(isinstance(text, str) and text.strip() for text in inputs):
-            raise DataError(f"{where}: inputs must be texts, at least one, none of them blank")
+    for row in json_files.read_rows(path):
+        task, inputs = row.name("task"), row.texts("inputs")
+        if not all(text.strip() and json_files.encodable(text) for text in inputs):
+            row.fail("inputs", "must be texts, at least one, none of them blank")
         if task in samples:
-            raise DataError(f"{where}: task {task!r} is there twice")
-        samples[task] = inputs
+            row.fail("task", f"{quoted(task)} is there twice")
+        samples[task] = list(inputs)
     return samples
 
 

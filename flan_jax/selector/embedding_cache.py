@@ -7,9 +7,7 @@ leaves at most vectors that nobody refers to, which the next one overwrites.
 """
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import os
 import pathlib
 import zlib
@@ -18,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError
+from flan_jax import files, json_files, settings
+from flan_jax.errors import ConfigError, DataError, OutputError
 
 FORMAT = 1
 # numpy's byte strings drop trailing zeros, so digests are compared as four numbers.
@@ -46,6 +44,7 @@ class EmbeddingCache:
         Raises:
             ConfigError: the root is not a local folder.
             DataError: the folder is of another format, or its files do not fit together.
+            OutputError: nothing can be written there.
         """
         root = root or embeddings_root()
         if "://" in root:
@@ -54,15 +53,8 @@ class EmbeddingCache:
         self.width = width
         self._vectors = self.folder / "vectors.f32"
         self._texts = self.folder / "texts.bin"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._locked():
-                self._check_facts({"format": FORMAT, "encoder": encoder_hash, "width": width})
-        except OSError as error:
-            raise ConfigError(
-                f"cannot keep embeddings in {self.folder}: {error.strerror}; EMBEDDINGS_DIR names "
-                "another folder"
-            ) from None
+        with self._locked():
+            self._check_facts({"format": FORMAT, "encoder": encoder_hash, "width": width})
         self._read_entries()
 
     def __len__(self) -> int:
@@ -85,7 +77,7 @@ class EmbeddingCache:
 
     def refresh(self) -> None:
         """Looks whether another process, or object, added texts."""
-        size = self._texts.stat().st_size if self._texts.exists() else 0
+        size = self._texts.stat().st_size if self._texts.is_file() else 0
         if size // _ENTRY.itemsize != len(self):
             self._read_entries()
 
@@ -115,6 +107,7 @@ class EmbeddingCache:
 
         Raises:
             DataError: the files do not fit together.
+            OutputError: they cannot be written; what they held they still hold.
         """
         with self._locked():
             self._read_entries()  # another process may have added some
@@ -128,10 +121,10 @@ class EmbeddingCache:
         self._read_entries()
 
     def _read_entries(self) -> None:
-        raw = self._texts.read_bytes() if self._texts.exists() else b""
+        raw = self._texts.read_bytes() if self._texts.is_file() else b""
         whole = len(raw) // _ENTRY.itemsize
         self._entries = np.frombuffer(raw, _ENTRY, whole)
-        size = self._vectors.stat().st_size if self._vectors.exists() else 0
+        size = self._vectors.stat().st_size if self._vectors.is_file() else 0
         if size < whole * self.width * 4:
             raise self._corrupt(f"{self._vectors.name} holds fewer vectors than {self._texts.name}")
         self._order = np.argsort(self._entries["text"][:, 0], kind="stable")
@@ -140,13 +133,11 @@ class EmbeddingCache:
     def _check_facts(self, facts: dict[str, Any]) -> None:
         file = self.folder / "facts.json"
         if not file.exists():
-            scratch = file.with_suffix(".tmp")
-            scratch.write_text(json.dumps(facts))
-            scratch.replace(file)
+            json_files.write_json(file, facts)
             return
         try:
-            found = json.loads(file.read_text())
-        except ValueError:
+            found = json_files.read_json(file)
+        except DataError:
             found = None
         if found != facts:
             raise self._corrupt(f"{file.name} does not describe this encoder")
@@ -159,19 +150,24 @@ class EmbeddingCache:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with open(self.folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        try:
+            # Which makes the folder.
+            with files.lock_folder(self.folder, "lock", wait=True):
+                yield
+        except OutputError as error:
+            raise OutputError(f"{error}; EMBEDDINGS_DIR names another folder") from None
 
 
 def _append(path: pathlib.Path, position: int, data: bytes) -> None:
     """Writes data at a position, over what a killed program left behind it."""
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        file.seek(position)
-        file.write(data)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+    with files.writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        with open(handle, "r+b") as file:
+            file.seek(position)
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _digests(texts: Sequence[str]) -> np.ndarray:

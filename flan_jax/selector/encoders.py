@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from flan_jax import files
 from flan_jax.errors import DataError
 from flan_jax.selector import sentence_models, vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
@@ -126,7 +127,7 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
     prefix, colon, rest = name.partition(":")
     if colon and prefix in _MADE_BY:
         module, made = _MADE_BY[prefix]
-        return getattr(importlib.import_module(module), made)(rest)
+        return getattr(importlib.import_module(module), made)(files.user_path(rest))
     return SentenceEncoder(name)
 
 

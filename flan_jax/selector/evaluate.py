@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
 from flan_jax.selector.baselines import ranking
 from flan_jax.selector.transfer import Transfer, read_transfer
 
@@ -121,9 +121,9 @@ def evaluate(
 
     Raises:
         DataError: the table is wrong, or a source or target has no score.
-        ConfigError: `ks`, `samples` or `level` is out of range.
+        ConfigError: `ks`, `samples`, `level` or `seed` is out of range.
     """
-    _check(ks, samples, level)
+    _check(ks, samples, level, seed)
     table = read_transfer(transfer) if isinstance(transfer, str) else transfer
     ask = scores if callable(scores) else lambda target: _of_target(scores, target)
     pairs = {target: _aligned(table[target], ask(target), target) for target in sorted(table)}
@@ -200,13 +200,15 @@ def spearman(true: np.ndarray, predicted: np.ndarray) -> float:
     return float(stats.spearmanr(true, predicted).statistic)
 
 
-def _check(ks: Sequence[int], samples: int, level: float) -> None:
+def _check(ks: Sequence[int], samples: int, level: float, seed: int) -> None:
     if not ks or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in ks):
-        raise ConfigError(f"k must be whole numbers above 0, not {list(ks)!r}")
+        raise ConfigError(f"k must be whole numbers above 0, not {quoted(list(ks))}")
     if samples < 1:
         raise ConfigError(f"samples must be above 0, not {samples!r}")
     if not 0 < level < 1:
-        raise ConfigError(f"level must be between 0 and 1, not {level!r}")
+        raise ConfigError(f"level must be between 0 and 1, not {quoted(level)}")
+    if seed < 0:
+        raise ConfigError(f"seed must be a whole number from 0 on, not {quoted(seed)}")
 
 
 def _of_target(scores: Mapping[str, Scores], target: str) -> Scores:

@@ -10,20 +10,23 @@ import functools
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
 from flan_jax.errors import DataError, did_you_mean
+from flan_jax.texts import nfc
 
 # Bump by hand whenever `refine` gives another text for some input.
 REFINEMENT = 1
 # What parts the input of a template from its target, in promptsource.
 SEPARATOR = "|||"
 
-_JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}+", re.DOTALL)
+# What ends what begins so.
+_JINJA = {"{#": "#}", "{%": "%}", "{{": "}}"}
 _STRAY = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|#\}")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][\w.\- ]{0,63}\}")
 _EMPTY_PAIR = re.compile(r"\"\s*\"|``\s*''|“\s*”|‘\s*’|\(\s*\)|\[\s*\]|(?<!\w)'\s*'(?!\w)")
+# Each round of refinement takes away what was empty or a placeholder, the innermost first.
+_MOST_ROUNDS = 12
 _SPACE_BEFORE = re.compile(r"\s+([,.;?!])(?=\s|$)")
 
 
@@ -100,20 +103,51 @@ def refine(text: str) -> str:
     statements and expressions and `{placeholders}` are removed, with the quotation marks and
     brackets that stood around them; whitespace is folded. What then has no letter or digit is
     empty. Refining twice changes nothing more.
+
+    Raises:
+        DataError: what is empty is nested deeper than anybody writes.
     """
-    text = unicodedata.normalize("NFC", text)
-    while True:
+    text = nfc(text)
+    for _ in range(_MOST_ROUNDS):
         refined = _refine_once(text)
         if refined == text:
             return refined if any(character.isalnum() for character in refined) else ""
         text = refined
+    raise DataError(
+        f"an instruction has brackets or quotation marks nested more than {_MOST_ROUNDS} deep, "
+        "with nothing in them"
+    )
 
 
 def _refine_once(text: str) -> str:
-    text = _JINJA.sub(" ", text).partition(SEPARATOR)[0]
+    text = _without_jinja(text).partition(SEPARATOR)[0]
     text = _PLACEHOLDER.sub(" ", _STRAY.sub(" ", text))
     text = _EMPTY_PAIR.sub(" ", text)
     return _SPACE_BEFORE.sub(r"\1", " ".join(text.split()))
+
+
+def _without_jinja(text: str) -> str:
+    """Returns a text with a space for each comment, statement and expression.
+
+    No pattern could do so in linear time: from each beginning it would look for an end that is
+    not there.
+    """
+    begins = dict(_JINJA)
+    kept, position = [], 0  # up to where the text is dealt with
+    place = 0
+    while begins and (place := text.find("{", place)) >= 0:
+        kind = text[place : place + 2]
+        end = text.find(begins[kind], place + 2) if kind in begins else -1
+        if end < 0:
+            begins.pop(kind, None)  # no later one ends either
+            place += 1
+            continue
+        end += 2
+        while kind == "{{" and text[end : end + 1] == "}":
+            end += 1
+        kept += [text[position:place], " "]
+        place = position = end
+    return "".join([*kept, text[position:]])
 
 
 def refine_all(texts: Iterable[str]) -> tuple[tuple[str, ...], Counts]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from etils import epath
 
-from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.files import replace_text
+from flan_jax import files, json_files
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted
+from flan_jax.json_files import Fields
 from flan_jax.selector.library import REFINEMENT, Library
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Mixing:
     def __post_init__(self) -> None:
         if self.rates not in RATES:
             hint = did_you_mean(str(self.rates), RATES) or f"; there are {', '.join(RATES)}"
-            raise ConfigError(f"rates {self.rates!r} are not known{hint}")
+            raise ConfigError(f"rates {quoted(self.rates)} are not known{hint}")
         if self.cap is not None and (type(self.cap) is not int or self.cap < 1):
-            raise ConfigError(f"cap = {self.cap} must be a whole number above 0")
-        is_number = isinstance(self.temperature, int | float)
-        if not (is_number and math.isfinite(self.temperature) and self.temperature > 0):
-            raise ConfigError(f"temperature = {self.temperature} must be above 0")
+            raise ConfigError(f"cap = {quoted(self.cap)} must be a whole number above 0")
+        is_number = type(self.temperature) in (int, float)
+        if not (is_number and 0 < self.temperature < 1e300):
+            raise ConfigError(f"temperature = {quoted(self.temperature)} must be above 0")
 
 
 def make_manifest(
@@ -98,21 +99,18 @@ def make_manifest(
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """Returns the text of a manifest's file."""
-    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    return json_files.dumps(manifest, indent=1) + "\n"
 
 
 def write_manifest(path: str, manifest: Mapping[str, Any]) -> None:
     """Writes a manifest.
 
     Raises:
-        ConfigError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     file = epath.Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, manifest_text(manifest))
-    except OSError as error:
-        raise ConfigError(f"cannot write the manifest {path}: {error.strerror or error}") from None
+    files.make_folder(file.parent)
+    files.replace_text(file, manifest_text(manifest))
 
 
 def read_manifest(path: str) -> dict[str, Any]:
@@ -121,37 +119,29 @@ def read_manifest(path: str) -> dict[str, Any]:
     Raises:
         DataError: the file is not there or is no manifest; names the field.
     """
-    try:
-        manifest = json.loads(epath.Path(path).read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"manifest {path}: cannot be read: {error.strerror or error}; `flan-jax select "
-            "--out` writes one"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"manifest {path}: not JSON: {error}") from None
-    if not isinstance(manifest, dict) or "selected" not in manifest:
+    file = epath.Path(files.user_path(path))
+    if not file.exists():
+        raise DataError(f"manifest {path} does not exist; `flan-jax select --out` writes one")
+    fields = Fields(f"manifest {path}", json_files.read_json(file))
+    if "selected" not in fields.object:
         raise DataError(f"{path} is not a manifest of selected tasks: it has no 'selected'")
-    if manifest.get("format", FORMAT) != FORMAT:
-        raise DataError(f"manifest {path}: format {manifest['format']!r}, not {FORMAT}")
-    _check_selected(path, manifest["selected"])
-    return manifest
+    if fields.object.get("format", FORMAT) != FORMAT:
+        fields.fail("format", f"is {quoted(fields.object['format'])}, not {FORMAT}")
+    _check_selected(fields)
+    return fields.object
 
 
-def _check_selected(path: str, selected: Any) -> None:
+def _check_selected(manifest: Fields) -> None:
+    selected = manifest.get("selected")
     if not isinstance(selected, list) or not selected:
-        raise DataError(f"manifest {path}: 'selected' must be a list of at least one task")
+        manifest.fail("selected", "must be a list of at least one task")
     seen = set()
-    for i, row in enumerate(selected):
-        where = f"manifest {path}: selected[{i}]"
-        if not isinstance(row, dict) or not isinstance(row.get("task"), str):
-            raise DataError(f"{where} must be an object with the name of a task in 'task'")
-        score: Any = row.get("score")
-        if type(score) not in (int, float) or not math.isfinite(score):
-            raise DataError(f"{where}.score must be a number, not {score!r}")
-        if row["task"] in seen:
-            raise DataError(f"{where}: task {row['task']!r} is there twice")
-        seen.add(row["task"])
+    for i, value in enumerate(selected):
+        row = Fields(f"{manifest.where}: selected[{i}]", value)
+        task, _ = row.name("task"), row.number("score")
+        if task in seen:
+            row.fail("task", f"{quoted(task)} is there twice")
+        seen.add(task)
 
 
 def _mixing(path: str, manifest: Mapping[str, Any], changes: Mapping[str, Any]) -> Mixing:

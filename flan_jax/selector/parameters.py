@@ -3,13 +3,22 @@
 import dataclasses
 from typing import Literal, get_args
 
-from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.errors import ConfigError, did_you_mean, quoted
 from flan_jax.selector import diversity, scoring
 from flan_jax.selector.baselines import METHODS
 from flan_jax.selector.vectors import TRANSFORMS
 
 Combine = Literal["mean", "max", "turns"]
 INSTRUCTIONS = "instructions"
+
+
+# What whole numbers may be, least and most.
+_WHOLE = {
+    **dict.fromkeys(("k", "most", "per_cluster", "least"), (1, 10**9)),
+    "budget": (1, 10**18),
+    "bootstrap": (0, 100_000),
+    "seed": (0, 2**64 - 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +78,17 @@ class Parameters:
             if value not in known:
                 hint = did_you_mean(value, known) or f"; there are {', '.join(known)}"
                 raise ConfigError(f"{name} {value!r} is not known{hint}")
-        for name in ("k", "most", "per_cluster", "budget", "least"):
+        for name, (least, most) in _WHOLE.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} = {value} must be at least 1")
+            if value is not None and (type(value) is not int or not least <= value <= most):
+                limits = f"a whole number from {least} to {most:,}"
+                raise ConfigError(f"{name} = {quoted(value)} must be {limits}")
+        for name in ("threshold", "z"):
+            value = getattr(self, name)
+            if value is not None and not -1e300 < value < 1e300:
+                raise ConfigError(f"{name} = {quoted(value)} must be a finite number")
         if not 0 <= self.weight <= 1:
-            raise ConfigError(f"weight = {self.weight} must be between 0 and 1")
-        if self.bootstrap < 0:
-            raise ConfigError(f"bootstrap = {self.bootstrap} must not be negative")
+            raise ConfigError(f"weight = {quoted(self.weight)} must be between 0 and 1")
         rules = (self.k, self.threshold, self.z, self.budget)
         if self.z is not None and self.method != INSTRUCTIONS:
             raise ConfigError(f"z is for scores of instructions, not for method {self.method!r}")

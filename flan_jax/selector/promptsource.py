@@ -2,20 +2,23 @@
 
 A file holds the templates of one dataset, or of one of its configurations, as jinja text with the
 separator `|||` between what a model reads and what it has to write. Templates are cut apart with
-jinja's lexer only; the YAML is read by a safe loader that knows the two tags of the format.
+jinja's lexer only.
 """
 
 import ast
 import dataclasses
 import functools
-import unicodedata
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
 
-from flan_jax.errors import DataError
+from flan_jax.errors import DataError, quoted, within
+from flan_jax.json_files import Fields
 from flan_jax.selector.library import SEPARATOR, Counts, Library, LibraryTask, refine_all
+from flan_jax.texts import nfc
+from flan_jax.yaml_files import read_yaml
 
 FILE = "templates.yaml"
 _TAGS = ("!Template", "!TemplateMetadata")
@@ -36,15 +39,11 @@ class Template:
         jinja: input and target as one jinja template, parted by `|||`.
         original_task: False where it asks for something other than the dataset's own task, such
             as writing the question of an answer; None where the file does not say.
-        choices: pattern of the answers, parted by `|||`; None for free text.
-        languages: codes of the languages it is written in.
     """
 
     name: str
     jinja: str
     original_task: bool | None = None
-    choices: str | None = None
-    languages: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +101,11 @@ def read_file(path: epath.Path) -> TemplateFile:
     Raises:
         DataError: the file is not YAML of that format; file, template and field are named.
     """
-    data = _mapping(_load(path), path, "the file")
-    templates = _mapping(_field(data, "templates", path, "the file"), path, "field 'templates'")
-    dataset, subset = data.get("dataset"), data.get("subset")
-    if not isinstance(dataset, str) or not dataset.strip():
-        raise DataError(f"{path}: field 'dataset' must be a name, not {_short(dataset)}")
-    if subset is not None and (isinstance(subset, Mapping | list) or not str(subset).strip()):
-        raise DataError(f"{path}: field 'subset' must be a name, not {_short(subset)}")
-    found = tuple(_template(key, value, path) for key, value in templates.items())
-    return TemplateFile(dataset, None if subset is None else str(subset), found)
+    data = Fields(str(path), read_yaml(path, _TAGS))
+    templates = data.inner("templates")
+    dataset, subset = data.name("dataset"), data.optional_name("subset")
+    found = tuple(_template(path, *entry) for entry in templates.object.items())
+    return TemplateFile(dataset, subset, found)
 
 
 def instruction_side(jinja: str) -> str:
@@ -193,7 +188,7 @@ def _literal(tokens: list[tuple[str, str]]) -> str:
 def _files(folder: epath.Path) -> list[epath.Path]:
     if folder.is_file():
         return [folder]
-    found = list(_below(folder, _DEPTH)) if folder.is_dir() else []
+    found = list(_below(folder, _DEPTH, set())) if folder.is_dir() else []
     if not found:
         what = "has no such file below it" if folder.is_dir() else "is not a folder"
         raise DataError(
@@ -203,12 +198,17 @@ def _files(folder: epath.Path) -> list[epath.Path]:
     return found
 
 
-def _below(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
+def _below(folder: epath.Path, depth: int, seen: set[str]) -> Iterator[epath.Path]:
+    """Yields the files below a folder, each folder once however many links lead to it."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     for path in sorted(folder.iterdir()):
         if path.name == FILE:
             yield path
         elif depth and not path.name.startswith(".") and path.is_dir():
-            yield from _below(path, depth - 1)
+            yield from _below(path, depth - 1, seen)
 
 
 def _task_of(
@@ -217,83 +217,23 @@ def _task_of(
     """The task, None where no instruction remains, and what became of the templates."""
     own = [t for t in file.templates if not only_original or t.original_task is not False]
     inverting = len(file.templates) - len(own)
-    instructions, counts = refine_all(_instruction(template, path) for template in own)
+    with within(str(path)):
+        instructions, counts = refine_all(map(_instruction, own))
     counts += Counts(read=inverting, inverting=inverting, tasks_without=int(not instructions))
     task = LibraryTask(file.task, instructions, None, file.sources) if instructions else None
     return task, counts
 
 
-def _instruction(template: Template, path: epath.Path) -> str:
-    try:
+def _instruction(template: Template) -> str:
+    with within(f"template {quoted(template.name)}"):
         return instruction_side(template.jinja)
-    except DataError as error:
-        raise DataError(f"{path}: template {template.name!r}: {error}") from error
 
 
-def _template(key: Any, value: Any, path: epath.Path) -> Template:
-    where = f"template {_short(key)}"
-    fields = _mapping(value, path, where)
-    metadata = _mapping(fields.get("metadata") or {}, path, f"{where}, field 'metadata'")
-    jinja = _field(fields, "jinja", path, where)
-    if not isinstance(jinja, str):
-        raise DataError(f"{path}: {where}, field 'jinja' must be text, not {_short(jinja)}")
-    original = metadata.get("original_task")
-    if original is not None and not isinstance(original, bool):
-        raise DataError(
-            f"{path}: {where}, field 'original_task' must be true or false, not {_short(original)}"
-        )
-    choices, languages = fields.get("answer_choices"), metadata.get("languages")
-    return Template(
-        name=str(fields.get("name") or key),
-        jinja=unicodedata.normalize("NFC", jinja),
-        original_task=original,
-        choices=None if choices is None else str(choices),
-        languages=tuple(map(str, languages)) if isinstance(languages, list) else (),
-    )
-
-
-def _field(data: Mapping[Any, Any], field: str, path: epath.Path, where: str) -> Any:
-    if field not in data:
-        raise DataError(f"{path}: {where} has no field {field!r}")
-    return data[field]
-
-
-def _mapping(value: Any, path: epath.Path, where: str) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise DataError(f"{path}: {where} must be a mapping, not {_short(value)}")
-    return value
-
-
-def _short(value: Any) -> str:
-    """What a value is, in a few characters."""
-    if isinstance(value, Mapping | list | tuple | set):
-        return f"a {type(value).__name__}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _load(path: epath.Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.load(path.read_bytes(), Loader=_loader())  # a subclass of the safe one
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not a promptsource file: {' '.join(str(error).split())}") from (
-            error
-        )
-    except (ValueError, LookupError, RecursionError, TypeError, AttributeError) as error:
-        # What PyYAML raises on tagged dates and numbers that are none, and on nests of lists.
-        raise DataError(f"{path} is not a promptsource file: {_short(str(error))}") from error
-
-
-@functools.cache
-def _loader() -> Any:
-    """PyYAML's safe loader, the compiled one where there is one, that knows the format's tags."""
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """Reads a tagged template as the mapping that it is."""
-
-    for tag in _TAGS:
-        Loader.add_constructor(tag, lambda loader, node: loader.construct_mapping(node, deep=True))
-    return Loader
+def _template(path: epath.Path, key: Any, value: Any) -> Template:
+    fields = Fields(f"{path}: template {quoted(key)}", value)
+    metadata = fields.optional_inner("metadata")
+    original = metadata.flag("original_task", None)
+    name = "" if fields.object.get("name") is None else fields.text("name")
+    with within(fields.where):
+        jinja = nfc(fields.text("jinja"))
+    return Template(name or (key if isinstance(key, str) else quoted(key)), jinja, original)

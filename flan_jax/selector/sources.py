@@ -1,4 +1,4 @@
-"""Where libraries come from: cards, JSONL files, Super-NI folders, promptsource folders.
+"""Where libraries come from: cards, JSONL and CSV files, Super-NI folders, promptsource folders.
 
 Nothing here reads an instance. Of a Super-NI file, whose instances come late in it, only what
 precedes them is read.
@@ -7,20 +7,29 @@ precedes them is read.
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from etils import epath
 
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax import files, json_files
+from flan_jax.csv_files import Row, read_csv
+from flan_jax.errors import ConfigError, DataError, did_you_mean, quoted, within
+from flan_jax.json_files import Fields
 from flan_jax.selector.library import Counts, Library, LibraryTask, refine_all
 
 PREFIXES = ("super_ni", "promptsource")
 _FIELDS = ("task", "instructions", "cluster", "sources", "tokens")
+_COLUMNS = ("task", "instruction", "cluster", "source", "tokens")
+_SUFFIXES = (".jsonl", ".json", ".csv")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 # Of a task file: its first bytes, which hold all but the instances in nearly every one.
 _HEAD = 1 << 18
 _NEEDED = ("Definition", "Categories", "Source")
+# Tokens of a task; sums of more are no exact floats.
+_MOST_TOKENS = 10**15
+# Commas in the name of a path that are looked for.
+_MOST_COMMAS = 20
 
 
 def load_library(spec: str) -> Library:
@@ -28,14 +37,15 @@ def load_library(spec: str) -> Library:
 
     Args:
         spec: a task module, whose cards are read (`tasks.minilab`); a file of one JSON object a
-            line (`FILE.jsonl`); `super_ni:DIR`; `promptsource:DIR`; or several of them with
-            commas between.
+            line (`FILE.jsonl`); a table of one instruction a line (`FILE.csv`); `super_ni:DIR`;
+            `promptsource:DIR`; or several of them with commas between. Where a path that is there
+            has a comma or colon in it, it is that path.
 
     Raises:
         ConfigError: the text names none of these.
         DataError: what it names is not there or wrong.
     """
-    parts = [part.strip() for part in spec.split(",") if part.strip()]
+    parts = _parts(spec)
     if len(parts) == 1:
         return _load_one(parts[0])
     if not parts:
@@ -45,20 +55,38 @@ def load_library(spec: str) -> Library:
     return Library.of((task for library in loaded for task in library.tasks), spec, counts)
 
 
+def _parts(spec: str) -> list[str]:
+    """Cuts a text at its commas, but for those in the name of something that is there."""
+    pieces, parts = spec.split(","), []
+    while pieces:
+        most = min(len(pieces), _MOST_COMMAS + 1)
+        joined = (",".join(pieces[:count]).strip() for count in range(most, 1, -1))
+        part = next(filter(_is_there, joined), pieces[0].strip())
+        pieces = pieces[part.count(",") + 1 :]
+        parts += [part] if part else []
+    return parts
+
+
+def _is_there(spec: str) -> bool:
+    prefix, colon, rest = spec.partition(":")
+    path = rest if colon and prefix in PREFIXES else spec
+    return epath.Path(files.user_path(path)).exists()
+
+
 def _load_one(spec: str) -> Library:
     prefix, colon, rest = spec.partition(":")
-    if colon and not rest.startswith("//") and prefix not in PREFIXES:
-        hint = did_you_mean(prefix, PREFIXES)
-        raise ConfigError(f"--library={spec}: no kind of library is named {prefix!r}{hint}")
     if prefix == "super_ni" and colon:
-        return read_super_ni(rest)
+        return read_super_ni(files.user_path(rest))
     if prefix == "promptsource" and colon:
-        return _read_promptsource(rest)
-    if spec.endswith((".jsonl", ".json")) or "/" in spec:
-        return read_jsonl(spec)
+        return _read_promptsource(files.user_path(rest))
+    if colon and not rest.startswith("//") and not _is_there(spec):
+        hint = did_you_mean(prefix, PREFIXES)
+        raise ConfigError(f"--library={spec}: no kind of library is named {quoted(prefix)}{hint}")
+    if spec.lower().endswith(_SUFFIXES) or "/" in spec or epath.Path(spec).is_file():
+        return read_file(spec)
     if not _MODULE.fullmatch(spec):
         raise ConfigError(
-            f"--library={spec} is neither a task module nor a .jsonl file, super_ni:DIR or "
+            f"--library={spec} is neither a task module nor a .jsonl or .csv file, super_ni:DIR or "
             "promptsource:DIR"
         )
     return read_cards(spec)
@@ -84,20 +112,39 @@ def read_cards(module: str) -> Library:
     return _library(rows, module)
 
 
-Row = tuple[str, Iterable[str], str | None, tuple[str, ...], int | None]
+_Row = tuple[str, Iterable[str], str | None, tuple[str, ...], int | None]
 
 
-def _library(rows: Iterable[Row], origin: str) -> Library:
+def _library(rows: Iterable[_Row], origin: str) -> Library:
     """Refines instructions and leaves out tasks that have none then."""
     tasks, counts = [], Counts()
     for name, texts, cluster, sources, tokens in rows:
-        kept, of_task = refine_all(texts)
+        with within(f"library {origin}, task {quoted(name)}"):
+            kept, of_task = refine_all(texts)
         counts += of_task
         if kept:
             tasks.append(LibraryTask(name, kept, cluster, sources, tokens))
         else:
             counts += Counts(tasks_without=1)
     return Library.of(tasks, origin, counts)
+
+
+def read_file(path: str) -> Library:
+    """Returns the library of a file, which is a table where its name ends in `.csv`.
+
+    Raises:
+        ConfigError: it is a folder, or a file of another kind.
+        DataError: see `read_jsonl` and `read_table`.
+    """
+    path = files.user_path(path)
+    if epath.Path(path).is_dir():
+        raise ConfigError(
+            f"--library={path} is a folder: write super_ni:{path} or promptsource:{path} for "
+            "what it holds"
+        )
+    if path.lower().endswith((".yaml", ".yml")):
+        raise ConfigError(f"--library={path}: write promptsource:{path} for a file of templates")
+    return read_table(path) if path.lower().endswith(".csv") else read_jsonl(path)
 
 
 def read_jsonl(path: str) -> Library:
@@ -109,70 +156,63 @@ def read_jsonl(path: str) -> Library:
     Raises:
         DataError: the file is not there, or a line is wrong; names file, line and field.
     """
-    return _library((_jsonl_row(row, where) for where, row in json_lines(path)), path)
+    return _library(map(_jsonl_row, json_files.read_rows(path)), path)
 
 
-def json_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields where each line of a file is, and the object on it; blank lines are skipped.
+def _jsonl_row(row: Fields) -> _Row:
+    for key in row.object:
+        if key not in _FIELDS:
+            hint = did_you_mean(key, _FIELDS)
+            raise DataError(f"{row.where}: unknown field {quoted(key)}{hint}")
+    name, instructions = row.name("task"), _texts(row, "instructions")
+    if not all(text.strip() for text in instructions):
+        row.fail("instructions", "must hold at least one text, none of it blank")
+    cluster = row.optional_name("cluster")
+    tokens = None if row.object.get("tokens") is None else row.count("tokens", 1)
+    if tokens is not None and tokens > _MOST_TOKENS:
+        row.fail("tokens", f"must be at most {_MOST_TOKENS:,}, found {quoted(tokens)}")
+    return name, instructions, cluster, _texts(row, "sources", needed=False), tokens
+
+
+def _texts(row: Fields, field: str, needed: bool = True) -> tuple[str, ...]:
+    """Returns a list of texts that can be written as UTF-8; it may be empty unless needed."""
+    if not needed and row.object.get(field) in (None, []):
+        return ()
+    found = row.texts(field)
+    if not all(map(json_files.encodable, found)):
+        row.fail(field, "holds half a surrogate pair, which is no character")
+    return found
+
+
+def read_table(path: str) -> Library:
+    """Returns the library of a CSV file of one instruction a line.
+
+    Its columns are `task` and `instruction`, and maybe `cluster`, `source` and `tokens`; the lines
+    of one task need not follow one another, nor repeat what another one says.
 
     Raises:
-        DataError: the file cannot be read, or a line is no JSON object; names file and line.
+        DataError: the file is not there, lacks a column, or a line is wrong; names file and line.
     """
-    try:
-        text = epath.Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (at byte {error.start})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: not an object")
-        yield where, row
+    tasks: dict[str, list[Row]] = {}
+    for row in read_csv(path, _COLUMNS[:2], _COLUMNS):
+        row.name("instruction")
+        tasks.setdefault(row.name("task"), []).append(row)
+    return _library((_table_row(name, rows) for name, rows in tasks.items()), path)
 
 
-def _jsonl_row(row: dict[str, Any], where: str) -> Row:
-    for key in row:
-        if key not in _FIELDS:
-            raise DataError(f"{where}: unknown field {key!r}{did_you_mean(key, _FIELDS)}")
-    name = _text(row.get("task"), where, "task")
-    if not name.strip():
-        _fail(where, "task", "must not be blank")
-    instructions = _texts(row.get("instructions"), where, "instructions")
-    if not instructions or not all(text.strip() for text in instructions):
-        _fail(where, "instructions", "must hold at least one text, none of it blank")
-    cluster, tokens = row.get("cluster"), row.get("tokens")
-    if cluster is not None:
-        _text(cluster, where, "cluster")
-    if tokens is not None and (type(tokens) is not int or tokens < 1):
-        _fail(where, "tokens", "must be a whole number above 0")
-    return name, instructions, cluster, _texts(row.get("sources", []), where, "sources"), tokens
-
-
-def _fail(where: str, field: str, wrong: str) -> NoReturn:
-    raise DataError(f"{where}: field {field!r} {wrong}")
-
-
-def _text(value: Any, where: str, field: str) -> str:
-    if not isinstance(value, str):
-        _fail(where, field, "must be a string" if value is not None else "is missing")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        _fail(where, field, "holds half a surrogate pair, which is no character")
-    return value
-
-
-def _texts(value: Any, where: str, field: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        _fail(where, field, "must be a list of strings" if value is not None else "is missing")
-    return tuple(_text(item, where, f"{field}[{i}]") for i, item in enumerate(value))
+def _table_row(name: str, rows: list[Row]) -> _Row:
+    clusters, tokens = ([row for row in rows if row.text(c)] for c in ("cluster", "tokens"))
+    for column, given in (("cluster", clusters), ("tokens", tokens)):
+        for row in given[1:]:
+            if row.text(column) != given[0].text(column):
+                row.fail(column, f"of task {quoted(name)} is another one in {given[0].where}")
+    return (
+        name,
+        [row.text("instruction") for row in rows],
+        clusters[0].text("cluster") if clusters else None,
+        tuple(dict.fromkeys(row.text("source") for row in rows if row.text("source"))),
+        tokens[0].count("tokens") if tokens else None,
+    )
 
 
 def read_super_ni(folder: str) -> Library:
@@ -187,23 +227,18 @@ def read_super_ni(folder: str) -> Library:
     if not root.is_dir():
         raise DataError(f"--library=super_ni:{folder}: there is no such folder")
     inside = root / "tasks"
-    files = sorted((inside if inside.is_dir() else root).glob("*.json"))
-    if not files:
+    found = sorted((inside if inside.is_dir() else root).glob("*.json"))
+    if not found:
         raise DataError(f"--library=super_ni:{folder}: no task files (tasks/*.json) in it")
-    return _library((_super_ni_row(file) for file in files), f"super_ni:{folder}")
+    return _library(map(_super_ni_row, found), f"super_ni:{folder}")
 
 
-def _super_ni_row(file: epath.Path) -> Row:
-    fields = read_fields(file)
-    for name in ("Definition", "Categories"):
-        if name not in fields:
-            raise DataError(f"{file}: {name} is missing")
-    definition = fields["Definition"]
-    if isinstance(definition, str):
-        definition = [definition]
-    instructions = _texts(definition, str(file), "Definition")
-    categories = _texts(fields["Categories"], str(file), "Categories")
-    sources = _texts(fields.get("Source", []), str(file), "Source")
+def _super_ni_row(file: epath.Path) -> _Row:
+    fields = Fields(str(file), read_fields(file))
+    instructions = _texts(fields, "Definition")
+    fields.get("Categories")
+    categories = _texts(fields, "Categories", needed=False)
+    sources = _texts(fields, "Source", needed=False)
     name = "super_ni_" + file.name.removesuffix(".json").replace("-", "_")
     return name, instructions, categories[0] if categories else None, sources, None
 
@@ -217,17 +252,11 @@ def read_fields(file: epath.Path) -> Mapping[str, Any]:
     Raises:
         DataError: the file is not a JSON object.
     """
-    with file.open("rb") as opened:
-        head = opened.read(_HEAD)
+    head = files.read_bytes(file, _HEAD, whole=False)
     fields = _leading_fields(head.decode("utf-8", "ignore"))
     if fields is not None and all(name in fields for name in _NEEDED):
         return fields
-    try:
-        whole = json.loads(file.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from None
-    if not isinstance(whole, dict):
-        raise DataError(f"{file}: not a JSON object")
+    whole = Fields(str(file), json_files.read_json(file)).object
     whole.pop("Instances", None)
     return whole
 
@@ -269,26 +298,8 @@ def with_sizes(library: Library, path: str) -> Library:
     Raises:
         DataError: the file is not there, lacks a column, or a size is no whole number above 0.
     """
-    import csv
-    import io
-
-    try:
-        text = epath.Path(path).read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    for column in ("task", "tokens"):
-        if column not in (rows.fieldnames or ()):
-            raise DataError(f"{path}: no column {column!r}; the first line names task,tokens")
-    sizes = {}
-    for row in rows:
-        tokens = (row["tokens"] or "").strip()
-        if not (tokens.isascii() and tokens.isdecimal() and int(tokens) > 0):
-            raise DataError(
-                f"{path}, line {rows.line_num}: tokens must be a whole number above 0, "
-                f"not {row['tokens']!r}"
-            )
-        sizes[row["task"]] = int(tokens)
+    rows = read_csv(path, ("task", "tokens"))
+    sizes = {row.text("task"): row.count("tokens") for row in rows}
     tasks = (
         dataclasses.replace(task, tokens=sizes.get(task.name, task.tokens))
         for task in library.tasks

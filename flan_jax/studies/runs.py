@@ -1,7 +1,6 @@
 """What studies of several runs have in common: one folder, one configuration, tune, ask."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,10 +8,9 @@ from typing import Any
 import jax
 from etils import epath
 
-from flan_jax import config, terminal
+from flan_jax import config, files, json_files, terminal
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation.evaluate import EvalConfig, evaluate
-from flan_jax.files import replace_text
 from flan_jax.training.train import Result, TrainConfig, train
 
 SETTINGS_FILE = "settings.json"
@@ -54,16 +52,16 @@ def begin(setup: Setup) -> None:
     pairs = (line.split(" = ", 1) for line in setup.macros_text.splitlines())
     now = {name: value for name, value in pairs if name not in ("MODEL_DIR", "PREPARED_DIR")}
     if file.exists():
-        then = json.loads(file.read_text())
+        then = json_files.Fields(str(file), json_files.read_json(file)).object
         changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
         if changed:
             name = changed[0]
             raise ConfigError(
-                f"{setup.out} holds a study with other settings ({name} is {then.get(name)} there "
-                f"and {now.get(name)} here): choose another --out, or remove it"
+                f"{setup.out} holds a study with other settings ({name} is {then.get(name)!s:.200} "
+                f"there and {now.get(name)} here): choose another --out, or remove it"
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(file, json.dumps(now, indent=1) + "\n")
+    files.make_folder(setup.out)
+    json_files.write_json(file, now)
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", os.path.join(setup.out, "compilations"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -73,7 +71,7 @@ def tune(compose: Compose, mixture: str, model_dir: str) -> Result:
     """Trains on a mixture, or goes on, as gin says otherwise."""
     parts = compose(f"MIXTURE_OR_TASK_NAME={mixture}", f"MODEL_DIR={model_dir}")
     chosen = dataclasses.replace(TrainConfig(), mixture=mixture, model_dir=model_dir)  # type: ignore[call-arg]
-    return train(chosen, parts_text=config.join_parts(parts), macros_text=config.macros_text(parts))
+    return train(chosen, parts_text=config.join_parts(parts), settings=config.macros(parts))
 
 
 def ask(mixture: str, checkpoint: str, folder: str) -> dict[str, Any]:

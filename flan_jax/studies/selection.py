@@ -5,7 +5,6 @@ same budget of tokens, and answers test instances of its target, which it was no
 """
 
 import dataclasses
-import json
 import os
 import random
 import time
@@ -16,10 +15,12 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import terminal
+from flan_jax import json_files, macros, terminal
 from flan_jax.errors import ConfigError, DataError
+from flan_jax.evaluation import report
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
+from flan_jax.kinds import Whole
 from flan_jax.selector import baselines, manifest, sources
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library
@@ -108,11 +109,13 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
                 return None
         for target in [one.target] if one.target else study.targets:
             folder = os.path.join(out, one.folder, "evaluation", target)
-            found = runs.ask(target, checkpoint, folder)["overall"]
+            runs.ask(target, checkpoint, folder)
+            # What all targets have in common, whatever their tasks report.
+            found = report.text_scores(report.read_predictions(folder))
             scores.append(Score(one, target, {name: found[name] for name in METRICS}))
     seconds = time.perf_counter() - started
     metrics = summarize(scores, study, values, seconds)
-    replace_text(epath.Path(out) / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    json_files.write_json(epath.Path(out) / "metrics.json", metrics)
     command = _command(out, setup.experiments, setup.overrides)
     page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
     replace_text(epath.Path(out) / "report.html", page)
@@ -167,14 +170,13 @@ class Study:
             )
         library = whole.only(candidates, [values["CANDIDATES"]])
         ks = tuple(sorted(set(values["KS"])))
-        if not ks or any(type(k) is not int or not 1 <= k <= len(library.tasks) for k in ks):
+        if not ks or not all(map(Whole(1, len(library.tasks)).fits, ks)):
             raise ConfigError(
                 f"KS={values['KS']}: whole numbers from 1 to {len(library.tasks)}, the tasks of "
                 f"{values['CANDIDATES']}"
             )
         draws = values["RANDOM_DRAWS"]
-        if type(draws) is not int or draws < 1:
-            raise ConfigError(f"RANDOM_DRAWS={draws!r} must be a whole number above 0")
+        macros.check(RANDOM_DRAWS=draws)
         encoder = get_encoder(values["ENCODER"], all_instructions(whole))
         parameters = Parameters(
             k=ks[-1],
@@ -233,8 +235,7 @@ def _targets(names: Sequence[str], each: int | None) -> tuple[str, ...]:
     """Returns the tasks of the mixtures named, of each the first `each` by name."""
     if isinstance(names, str) or not names:
         raise ConfigError(f"TARGETS={names!r}: a list of tasks and mixtures")
-    if each is not None and (type(each) is not int or each < 1):
-        raise ConfigError(f"TARGETS_EACH={each!r} must be None or a whole number above 0")
+    macros.check(TARGETS_EACH=each)
     found: dict[str, None] = {}
     for name in names:
         tasks = sorted(task.name for task in mixtures.member_tasks(name))

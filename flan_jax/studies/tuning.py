@@ -5,8 +5,6 @@ the base itself, and a baseline that learns nothing answer the same test instanc
 """
 
 import dataclasses
-import importlib
-import json
 import os
 import shlex
 import time
@@ -17,7 +15,7 @@ import jax
 from etils import epath
 
 import flan_jax
-from flan_jax import terminal
+from flan_jax import config, json_files, terminal
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation import report
 from flan_jax.evaluation.generation import Prediction
@@ -106,7 +104,7 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
     seconds = time.perf_counter() - started
     metrics = _metrics(rows, values, seconds)
     folder = epath.Path(out)
-    replace_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    json_files.write_json(folder / "metrics.json", metrics)
     summary, facts = _words(rows, values, seconds)
     commands = _commands(out, values, setup.experiments, setup.overrides)
     text = page.render(rows, "What instructions do", summary, commands, facts)
@@ -127,7 +125,7 @@ def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[
 def _nearest_wording(seen: str, asked: Sequence[Prediction]) -> list[Prediction]:
     """Answers what the base was asked by the rules of the laboratory's own module."""
     names = TrainConfig().module_names  # type: ignore[call-arg]
-    modules = [importlib.import_module(name) for name in names]
+    modules = config.import_modules(names)
     laboratories = [module for module in modules if hasattr(module, "NearestWording")]
     if not laboratories:
         raise ConfigError(f"MIXTURE_OR_TASK_MODULE: no NearestWording in {', '.join(names)}")
@@ -147,7 +145,7 @@ def _curves(model_dir: str) -> dict[str, list[tuple[float, float]]]:
     """Returns loss and accuracy by step of a finished run."""
     rows = read_metrics(model_dir)
     return {
-        name: [(row["step"], row[name]) for row in rows if name in row]
+        name: [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         for name in ("loss", "accuracy")
     }
 

@@ -2,21 +2,22 @@
 
     MODEL_DIR/checkpoints/<step>/
         params/ optimizer/   arrays, in Orbax's own format
-        run/metadata         JSON: step, data position and digest, fingerprint, macros, metrics
+        run/metadata         JSON: step, data position and digest, fingerprint, settings, metrics
+        vocabulary/          the file of a vocabulary that does not ship with the package
         MANIFEST.json        size and SHA-256 of every file
 
-Orbax writes beside the final place and renames, so a step that exists is complete. The manifest
-is added after that, see `manifest`. A step without one (killed between rename and manifest)
-counts as whole as long as it can be restored.
+Orbax writes beside the final place and renames; the manifest is added after that, see `manifest`.
+A step without one was not finished (killed between rename and manifest) and is passed over, like
+one that does not match it. What is read is regular files in a checkpoint's own folder: it is
+somebody else's data, and may have been made to harm.
 
 People name a checkpoint as MODEL_DIR (its newest), MODEL_DIR@1200, MODEL_DIR@best or
 MODEL_DIR/checkpoints/1200.
 """
 
-import concurrent.futures
 import dataclasses
-import json
 import logging
+import math
 import os
 import re
 import time
@@ -27,24 +28,29 @@ import jax
 import numpy as np
 from etils import epath
 
+from flan_jax import files, json_files
 from flan_jax.config import packaged
-from flan_jax.errors import CheckpointError, ConfigError, did_you_mean
-from flan_jax.training import retention as retention_lib
-from flan_jax.training.manifest import (
-    MANIFEST,
-    manifest_files,
-    verify,
-    why_not_proven,
-    write_manifest,
+from flan_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    border,
+    did_you_mean,
+    first_line,
+    quoted,
 )
-from flan_jax.training.retention import Known, Retention
+from flan_jax.training import orbax_format, run_metadata, stored_settings
+from flan_jax.training import retention as retention_lib
+from flan_jax.training.holds import Hold
+from flan_jax.training.manifest import MANIFEST, manifest_files, verify, write_manifest
+from flan_jax.training.retention import Retention
+from flan_jax.training.run_metadata import read_run
 
 FOLDER = "checkpoints"
 NEWEST = "newest"
 BEST = "best"
-_REMOVED = "removed-"
-# Macros that name places of the machine a run was made on.
-_LOCAL_MACROS = ("MODEL_DIR", "PREPARED_DIR", "INITIAL_CHECKPOINT_PATH", "TFDS_DATA_DIR")
+_STEP = re.compile(r"0|[1-9][0-9]{0,15}")
+# How often to look again where a running trainer retires what is being read.
+_TRIES = 10
 log = logging.getLogger(__name__)
 
 
@@ -55,35 +61,32 @@ class Found:
     Attributes:
         step: number of finished steps.
         path: its directory.
-        run: what it says of the run, see `read_run`.
+        run: what it says of the run, see `run_metadata`.
+        hold: keeps a running trainer from removing it, as long as this object lives.
     """
 
     step: int
     path: epath.Path
     run: dict[str, Any]
+    hold: Hold | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def release(self) -> None:
+        """Lets it be removed; what is to be read has been."""
+        if self.hold is not None:
+            self.hold.release()
+
+
+class _VanishedError(CheckpointError):
+    """A running trainer removed what was about to be read."""
 
 
 def list_steps(model_dir: str) -> list[int]:
     """Returns the steps of all checkpoints of a run, newest first."""
     folder = epath.Path(model_dir) / FOLDER
-    if not folder.exists():
+    if not folder.is_dir():
         return []
     names = [path.name for path in folder.iterdir() if path.is_dir()]
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-
-def read_run(path: epath.Path) -> dict[str, Any]:
-    """Returns the JSON part of a checkpoint, without reading a tensor.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    try:
-        run = json.loads((path / "run" / "metadata").read_text())
-        run["step"], run["fingerprint"], run["macros"]  # noqa: B018
-        return run
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"run/metadata: {type(error).__name__}: {error}") from None
+    return sorted((int(name) for name in names if _STEP.fullmatch(name)), reverse=True)
 
 
 def find(
@@ -91,44 +94,85 @@ def find(
     report: Callable[[str], None] = log.warning,
     which: str | int = NEWEST,
     weights_only: bool = False,
+    before: int | None = None,
 ) -> Found | None:
     """Returns a sound checkpoint of a run, or None where there is none at all.
 
     Args:
         directory: a MODEL_DIR, or the directory of one checkpoint.
         report: called with what was passed over and why.
-        which: NEWEST; BEST by the run's own BEST_METRIC; or a step. What is damaged is passed
-            over for the next newest or next best; nothing stands in for a step.
+        which: NEWEST; BEST by the run's own BEST_METRIC; or a step. What is not proven whole is
+            passed over for the next newest or next best; nothing stands in for a step.
         weights_only: do not read the optimizer's files to see whether they are sound.
+        before: only look at checkpoints of earlier steps.
 
     Raises:
-        CheckpointError: there are checkpoints, and none of those asked for is sound.
+        CheckpointError: there are checkpoints, and none of those asked for is sound. Saves that
+            were never finished count as none, as if they had been killed a moment before.
     """
     # Orbax reads no metadata through a relative path, and says nothing of it.
     given = epath.Path(directory if "://" in directory else os.path.abspath(directory))
-    if (given / "run" / "metadata").exists():
-        return _open(given, weights_only)
-    steps = _candidates(directory, which)
-    for step in steps:
+    with border(f"checkpoint {directory}", CheckpointError):
+        if (given / run_metadata.FILE).exists():
+            return _open(given, weights_only)
+        for _ in range(_TRIES):
+            try:
+                return _first_sound(given, report, which, weights_only, before)
+            except _VanishedError as error:  # its run has saved a newer one
+                report(f"{error}: looking again")
+    raise CheckpointError(f"checkpoints in {given / FOLDER} vanish before they can be read")
+
+
+def _first_sound(
+    given: epath.Path,
+    report: Callable[[str], None],
+    which: str | int,
+    weights_only: bool,
+    before: int | None,
+) -> Found | None:
+    steps = _candidates(str(given), which)
+    finished = False
+    for step in [step for step in steps if before is None or step < before]:
+        path = given / FOLDER / str(step)
         try:
-            return _open(given / FOLDER / str(step), weights_only)
+            return _open(path, weights_only, step)
+        except _VanishedError:
+            raise
         except CheckpointError as error:
             if isinstance(which, int):
                 raise
             report(f"{error}: trying the {'next best' if which == BEST else 'one before'}")
-    if steps:
+            finished = finished or (path / MANIFEST).exists()
+    if finished or (steps and which == BEST):
         raise CheckpointError(f"none of the checkpoints in {given / FOLDER} is sound")
     return None
 
 
-def _open(path: epath.Path, weights_only: bool) -> Found:
+def _open(path: epath.Path, weights_only: bool, step: int | None = None) -> Found:
+    """Opens a checkpoint, that of `step` in a run where it is not None."""
     try:
+        if step is not None:
+            _check_is_here(path)
+        hold = Hold(path)
         if why := verify(path, weights_only=weights_only):
             raise CheckpointError(why)
+        for part in ("params",) if weights_only else ("params", "optimizer"):
+            if (path / part).exists():
+                orbax_format.check(path / part)
         run = read_run(path)
+        if step not in (None, run["step"]):
+            raise CheckpointError(f"{run_metadata.FILE} says that it is of step {run['step']}")
+    except FileNotFoundError:
+        raise _VanishedError(f"checkpoint {path} vanished while it was looked at") from None
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path} is damaged ({error})") from None
-    return Found(int(run["step"]), path, run)
+    return Found(run["step"], path, run, hold)
+
+
+def _check_is_here(path: epath.Path) -> None:
+    """Refuses a step of a run that is a link: it would lead out of the run."""
+    if not files.is_remote(path) and os.path.islink(path):
+        raise CheckpointError("it is a link")
 
 
 def _candidates(directory: str, which: str | int) -> list[int]:
@@ -148,14 +192,18 @@ def _best_first(directory: str, steps: list[int]) -> list[int]:
     """All steps that have the metric which the newest one names as the run's."""
     runs = {}
     for step in steps:
+        path = epath.Path(directory) / FOLDER / str(step)
         try:
-            runs[step] = read_run(epath.Path(directory) / FOLDER / str(step))
-        except CheckpointError as error:
+            _check_is_here(path)
+            manifest_files(path)  # refuses links, too
+            runs[step] = read_run(path)
+        except (CheckpointError, FileNotFoundError) as error:
             log.info("step %d has no say in what is best: %s", step, error)
     note = next(iter(runs.values()), {}).get(retention_lib.NOTE) or {}
     if not note.get("best_metric"):
         raise CheckpointError(f"the run in {directory} has no BEST_METRIC to say what is best")
-    rule = Retention(best_metric=note["best_metric"], best_mode=note["best_mode"])
+    mode = note.get("best_mode") or "min"
+    rule = Retention(best_metric=note["best_metric"], best_mode=mode)
     ranked = rule.ranked(retention_lib.read_note(step, run) for step, run in runs.items())
     if not ranked:
         raise CheckpointError(f"no checkpoint in {directory} has a value of {rule.best_metric!r}")
@@ -176,8 +224,9 @@ def require(
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    directory, which = _parse(packaged(where))
-    found = find(directory, report, which, weights_only)
+    with border(f"checkpoint {quoted(where)}", CheckpointError):
+        directory, which = _parse(packaged(where))
+        found = find(directory, report, which, weights_only)
     if found is None:
         hint = "" if epath.Path(directory).exists() else " (no such directory)"
         tail = where.rpartition("@")[2]
@@ -194,11 +243,11 @@ def _parse(where: str) -> tuple[str, str | int]:
     if path.exists():  # the name of a directory may have an @ in it
         return where, NEWEST
     directory, at, which = where.rpartition("@")
-    if at and which.isdecimal():
+    if at and _STEP.fullmatch(which):
         return directory, int(which)
     if at and which in (NEWEST, BEST):
         return directory, which
-    if path.parent.name == FOLDER and path.name.isdecimal():
+    if path.parent.name == FOLDER and _STEP.fullmatch(path.name):
         return str(path.parent.parent), int(path.name)
     return where, NEWEST
 
@@ -214,26 +263,34 @@ def export_weights(found: Found, out: str) -> epath.Path:
 
     Raises:
         CheckpointError: `out` exists.
+        OutputError: it cannot be written.
     """
     target = epath.Path(out)
     if target.exists():
         raise CheckpointError(f"{out} exists already")
-    scratch = target.parent / f"{target.name}.partial"
-    if scratch.exists():
-        scratch.rmtree()
-    for file in manifest_files(found.path):
-        name = str(file.relative_to(found.path))
-        if name.startswith(("params/", "run/")):
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-            file.copy(scratch / name)
-            if name.endswith("commit_success.txt"):  # Orbax wants it to exist, and names a path
-                (scratch / name).write_text("exported")
-    local = re.compile(rf"^({'|'.join(_LOCAL_MACROS)}) = .*\n", re.MULTILINE)
-    run = {**found.run, "macros": local.sub("", found.run["macros"])}
-    (scratch / "run" / "metadata").write_text(json.dumps(run))
-    write_manifest(scratch)
-    scratch.rename(target)
+    files.sweep(target.parent)
+    with files.scratch_folder(target.parent) as scratch, files.writing(target):
+        weights = scratch / "weights"
+        for file in manifest_files(found.path):
+            name = str(file.relative_to(found.path))
+            if name.startswith(("params/", "run/", "vocabulary/")):
+                (weights / name).parent.mkdir(parents=True, exist_ok=True)
+                file.copy(weights / name)
+                if name.endswith("commit_success.txt"):  # Orbax wants it, and names a path in it
+                    (weights / name).write_text("exported")
+        json_files.write_json(weights / run_metadata.FILE, _without_places(found), indent=None)
+        write_manifest(weights)
+        weights.rename(target)
     return target
+
+
+def _without_places(found: Found) -> dict[str, Any]:
+    """Returns what a checkpoint says of its run, its settings in the present format."""
+    settings = stored_settings.decode(found.run, str(found.path))
+    run = {**found.run, **stored_settings.encode(settings)}
+    for field in (stored_settings.OLD_FIELD, "run_id"):
+        run.pop(field, None)
+    return run
 
 
 def _restore(path: epath.Path, target: Any) -> Any:
@@ -260,8 +317,7 @@ def _explained(path: epath.Path, restore: Callable[[], Any]) -> Any:
     try:
         return restore()
     except Exception as error:
-        first = str(error).strip().splitlines()[0][:300]
-        raise CheckpointError(f"{path} cannot be restored: {first}") from error
+        raise CheckpointError(f"{path} cannot be restored: {first_line(error)}") from error
 
 
 def restore_params(
@@ -332,15 +388,23 @@ def stored_shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
     Raises:
         CheckpointError: the directory is damaged.
     """
+    return {name: tuple(leaf.shape) for name, leaf in _stored(path).items()}
+
+
+def _stored(path: epath.Path) -> dict[str, Any]:
+    """What Orbax says of the stored parameters: shape and dtype by name."""
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            metadata = checkpointer.metadata(path / "params")
-            tree = getattr(metadata, "item_metadata", metadata)
-            return {name: tuple(leaf.shape) for name, leaf in dict(tree).items()}
-        except Exception as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    with (
+        ocp.StandardCheckpointer() as checkpointer,
+        border(f"{path} cannot be read", CheckpointError),
+    ):
+        metadata = checkpointer.metadata(path / "params")
+        tree = dict(getattr(metadata, "item_metadata", metadata))
+        for name, leaf in tree.items():
+            if any(type(size) is not int or size < 0 for size in leaf.shape):
+                raise CheckpointError(f"{path} cannot be read: {name} has no shape")
+    return tree
 
 
 def restore_optimizer(path: epath.Path, target: Any) -> Any:
@@ -353,16 +417,21 @@ def restore_optimizer(path: epath.Path, target: Any) -> Any:
 
 
 def load_params_on_host(path: epath.Path) -> dict[str, np.ndarray]:
-    """Returns all parameters as NumPy arrays, whatever mesh they were saved from."""
-    import orbax.checkpoint as ocp
+    """Returns all parameters as NumPy arrays, whatever mesh they were saved from.
 
+    Raises:
+        CheckpointError: it is damaged, or says that it is larger than this machine's memory.
+    """
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
-    with ocp.StandardCheckpointer() as checkpointer:
-        metadata = checkpointer.metadata(path / "params")
-    tree = dict(getattr(metadata, "item_metadata", metadata))
+    stored = _stored(path)
+    # Arrays that are not there are read as zeros, so a few bytes can stand for any number.
+    size = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in stored.values())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise CheckpointError(f"{path} says that it has {size:,} bytes of weights: too many here")
     target = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-        for name, leaf in tree.items()
+        for name, leaf in stored.items()
     }
     return {k: np.asarray(v) for k, v in _restore(path / "params", target).items()}
 
@@ -373,156 +442,6 @@ def set_aside(model_dir: str, newer_than: int, report: Callable[[str], None]) ->
         if step > newer_than:
             path = epath.Path(model_dir) / FOLDER / str(step)
             aside = path.parent / f"damaged-{step}-{int(time.time())}"
-            path.rename(aside)
+            with files.writing(path.parent):
+                path.rename(aside)
             report(f"set aside {path} as {aside.name}")
-
-
-class Saver:
-    """Writes checkpoints of one run in the background, proves them, and retires old ones.
-
-    The order is what makes a kill harmless at any time: Orbax renames the finished directory, its
-    manifest is written, and only then are older ones removed. One thread of process 0 does the
-    latter two.
-    """
-
-    def __init__(
-        self,
-        model_dir: str,
-        retention: Retention | int,
-        report: Callable[[str], None] = log.warning,
-    ):
-        """To be made when what is in `model_dir` was restored or set aside.
-
-        Args:
-            model_dir: directory of the run.
-            retention: what to keep; a number is that of newest checkpoints.
-            report: called with what people should know, on process 0.
-        """
-        import orbax.checkpoint as ocp
-
-        self._model_dir = str(epath.Path(model_dir).resolve())
-        self._folder = epath.Path(self._model_dir) / FOLDER
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._retention = Retention(retention) if isinstance(retention, int) else retention
-        self._report = report
-        self._told: set[str] = set()
-        self._notes: dict[int, Known] = {}
-        self._unproved: int | None = None
-        self._proof: concurrent.futures.Future[None] | None = None
-        # It removes nothing of its own: it knows neither temporary nor damaged checkpoints.
-        options = ocp.CheckpointManagerOptions(cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
-        self._pool = concurrent.futures.ThreadPoolExecutor(1)
-        if jax.process_index() == 0:
-            self._proof = self._pool.submit(self._tidy)
-
-    def save(
-        self,
-        step: int,
-        params: Any,
-        optimizer: Any,
-        run: Mapping[str, Any],
-        *,
-        temporary: bool = False,
-        metrics: Mapping[str, float] | None = None,
-    ) -> None:
-        """Starts to save; waits for the save before, should it still be under way.
-
-        Args:
-            step: number of finished steps.
-            params: arrays by name.
-            optimizer: the optimizer's state.
-            run: JSON, see `read_run`.
-            temporary: whether it goes once the next one is proven whole.
-            metrics: of these weights, for `Retention.best_metric`.
-        """
-        import orbax.checkpoint as ocp
-
-        self._finish()
-        if why := self._retention.missing_metric(metrics or {}):
-            self._tell("metric", why)
-        note = retention_lib.write_note(self._retention, temporary, metrics or {})
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),
-                optimizer=ocp.args.StandardSave(optimizer),
-                run=ocp.args.JsonSave({**run, retention_lib.NOTE: note}),
-            ),
-            force=True,
-        )
-        self._unproved = step
-
-    def poll(self) -> None:
-        """Proves a save that has ended; cheap, to be called every step."""
-        if self._unproved is not None and not self._manager.is_saving_in_progress():
-            self._finish()
-
-    def _finish(self) -> None:
-        if self._unproved is None:
-            return
-        self._manager.wait_until_finished()
-        step, self._unproved = self._unproved, None
-        if self._proof is not None:
-            self._proof.result()
-        if jax.process_index() == 0:
-            self._proof = self._pool.submit(self._settle, step)
-
-    def _settle(self, step: int) -> None:
-        write_manifest(self._folder / str(step))
-        self._retire()
-
-    def _tidy(self) -> None:
-        """Ends what a killed run had begun: a removal, and the proof of its newest checkpoint.
-
-        The run goes on from that one, so it counts as any other.
-        """
-        for path in self._folder.iterdir():
-            if path.name.startswith(_REMOVED):
-                self._remove(path)
-        for step in list_steps(self._model_dir)[:1]:
-            if not (self._folder / str(step) / MANIFEST).exists():
-                write_manifest(self._folder / str(step))
-
-    def _retire(self) -> None:
-        known = [self._look(step) for step in list_steps(self._model_dir)]
-        for step in self._retention.removable(known):
-            self._remove(self._folder / str(step))
-
-    def _remove(self, path: epath.Path) -> None:
-        """Removes a checkpoint: one rename, and `list_steps` knows it no more."""
-        try:
-            if not path.name.startswith(_REMOVED):
-                path = path.rename(path.parent / f"{_REMOVED}{path.name}")
-            path.rmtree()
-        except OSError as error:  # no reason to end a run: the next start tries again
-            self._tell(str(path), f"cannot remove {path}: {error}")
-
-    def _look(self, step: int) -> Known:
-        """What a checkpoint says of itself is read once; whether it is whole, every time."""
-        path = self._folder / str(step)
-        why = why_not_proven(path)
-        try:
-            if step not in self._notes:
-                self._notes[step] = retention_lib.read_note(step, read_run(path))
-        except CheckpointError:
-            return Known(step, proven=False)
-        if why and (path / MANIFEST).exists():
-            self._tell(
-                f"damaged {step}", f"checkpoint {path} is damaged ({why}): it counts as none"
-            )
-        return dataclasses.replace(self._notes[step], proven=why is None)
-
-    def _tell(self, key: str, text: str) -> None:
-        """Says something once."""
-        if jax.process_index() == 0 and key not in self._told:
-            self._told.add(key)
-            self._report(text)
-
-    def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._finish()
-        if self._proof is not None:
-            self._proof.result()
-        self._pool.shutdown(wait=True)
-        self._manager.close()

@@ -6,17 +6,14 @@ from typing import Any
 
 import gin
 
-from flan_jax.errors import ConfigError
+from flan_jax import macros
+from flan_jax.errors import ConfigError, quoted
+from flan_jax.kinds import first_and_last
 from flan_jax.training.hooks import Hook, StopRule
 from flan_jax.training.losses import Loss
 from flan_jax.training.optimizers import Optimizer
 from flan_jax.training.retention import Retention
 from flan_jax.training.save_schedule import SaveSchedule
-
-
-def _require_positive(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
 
 
 @gin.configurable
@@ -39,8 +36,12 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if isinstance(self.mixtures, str):
             object.__setattr__(self, "mixtures", (self.mixtures,))
-        for field in ("period", "batches"):
-            _require_positive(f"VALIDATION_{field.upper()}", getattr(self, field))
+        macros.check(
+            VALIDATION_MIXTURES=self.mixtures,
+            VALIDATION_PERIOD=self.period,
+            VALIDATION_BATCHES=self.batches,
+            VALIDATION_SPLIT=self.split,
+        )
 
 
 @gin.configurable
@@ -111,13 +112,25 @@ class TrainConfig:
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("train_steps", "batch_size", "microbatches", "log_period"):
-            _require_positive(field.upper(), getattr(self, field))
-        lengths = self.feature_lengths
-        if not isinstance(lengths, Mapping) or set(lengths) != {"inputs", "targets"}:
-            raise ConfigError("TASK_FEATURE_LENGTHS needs 'inputs' and 'targets' and no others")
+        macros.check(
+            MIXTURE_OR_TASK_NAME=self.mixture,
+            MODEL_DIR=self.model_dir,
+            TRAIN_STEPS=self.train_steps,
+            TASK_FEATURE_LENGTHS=self.feature_lengths,
+            BATCH_SIZE=self.batch_size,
+            MICROBATCHES=self.microbatches,
+            PACKING=self.packing,
+            RENDERINGS=self.renderings,
+            SEED=self.seed,
+            LOG_PERIOD=self.log_period,
+            MESH_SHAPE=self.mesh_shape,
+            HOOKS=self.hooks,
+            PROFILE_STEPS=self.profile_steps,
+        )
+        for hook in self.hooks:
+            if not isinstance(hook, Hook):
+                raise ConfigError(f"HOOKS must be a list of hooks, and has {quoted(hook)} in it")
         self.retention.check_period(self.save.step_period)
-        self.profiled  # noqa: B018 - a bad value is refused now, not at its step
 
     @property
     def module_names(self) -> list[str]:
@@ -127,11 +140,4 @@ class TrainConfig:
     @property
     def profiled(self) -> tuple[int, int] | None:
         """First and last step to trace."""
-        if not self.profile_steps:
-            return None
-        first, colon, last = str(self.profile_steps).partition(":")
-        if not (colon and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
-            raise ConfigError(
-                f"PROFILE_STEPS {self.profile_steps!r}: expected first:last, such as 10:12"
-            )
-        return int(first), int(last)
+        return first_and_last(self.profile_steps)

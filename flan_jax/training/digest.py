@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from flan_jax.errors import CheckpointError
-from flan_jax.training import checkpoints
+from flan_jax.training import checkpoints, run_metadata
 
 DATA_START = hashlib.sha256(b"").hexdigest()
 
@@ -28,8 +28,9 @@ def params_digest(params: Mapping[str, np.ndarray]) -> str:
 
 def line(found: checkpoints.Found) -> str:
     """Returns `step <n> params <sha256> data <sha256>`."""
+    data = run_metadata.data_of(found.run, found.path)["digest"]
     params = checkpoints.load_params_on_host(found.path)
-    return f"step {found.step} params {params_digest(params)} data {found.run['data']['digest']}"
+    return f"step {found.step} params {params_digest(params)} data {data}"
 
 
 def relative_difference(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:

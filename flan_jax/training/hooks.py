@@ -7,7 +7,9 @@ from typing import Any
 
 import gin
 
+from flan_jax import macros
 from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.kinds import whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,7 @@ class Hook:
     every: int = 1000
 
     def __post_init__(self) -> None:
-        if not isinstance(self.every, int) or self.every < 1:
-            raise ConfigError(f"a hook's `every` must be a whole number above 0, not {self.every}")
+        whole_number("a hook's `every`", self.every)
 
     def due(self, step: int, last: bool) -> bool:
         """Whether to call after `step`."""
@@ -75,12 +76,14 @@ class StopRule:
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mode not in ("min", "max"):
-            raise ConfigError(f"STOP_MODE must be 'min' or 'max', not {self.mode!r}")
+        macros.check(
+            STOP_METRIC=self.metric,
+            STOP_MODE=self.mode,
+            STOP_TARGET=self.target,
+            STOP_PATIENCE=self.patience,
+        )
         if self.target is None and self.patience is None:
             raise ConfigError("STOP_METRIC needs STOP_TARGET or STOP_PATIENCE")
-        if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"STOP_PATIENCE must be above 0, not {self.patience}")
 
     def start(self, state: Mapping[str, float] | None = None) -> "Watch":
         """Returns a watch, at the state in which an earlier one was saved."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.errors import CheckpointError
+from flan_jax.errors import MOST_QUOTED, CheckpointError, quoted
 
 # What to do about each kind of change, for the message.
 _NAMES = {
@@ -38,7 +38,12 @@ def _change(old: Any, new: Any) -> str:
         return " (new)"
     if new is None:
         return " (gone)"
-    return f" ({old} -> {new})"
+    return f" ({_shown(old)} -> {_shown(new)})"
+
+
+def _shown(value: Any) -> str:
+    """What a checkpoint says may be anything."""
+    return value[:MOST_QUOTED] if isinstance(value, str) else quoted(value)
 
 
 def check_vocabulary(then: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:

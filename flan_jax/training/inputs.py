@@ -24,21 +24,22 @@ Say = Callable[[str], None]
 
 
 def prepare_once(
-    config: TrainConfig, mixture: str, split: str, renderings: int, say: Say
+    config: TrainConfig, mixture: str, split: str, renderings: int, say: Say, fresh: bool = False
 ) -> PreparedMixture:
     """Prepares on process 0 while the others wait, then opens everywhere."""
 
-    def go() -> PreparedMixture:
+    def go(fresh: bool = False) -> PreparedMixture:
         return prepare(
             mixture,
             split,
             Renderings(renderings, config.render_seed),
             config.prepared_dir,
             modules=config.module_names,
+            fresh=fresh,
             report=say,
         )
 
-    prepared = go() if jax.process_index() == 0 else None
+    prepared = go(fresh) if jax.process_index() == 0 else None
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"prepared {mixture} {split}")
     return prepared or go()
@@ -127,7 +128,12 @@ class Validation:
 
 
 def make_validations(
-    config: TrainConfig, layout: Layout, mesh: Mesh, eval_step: Any, say: Say
+    config: TrainConfig,
+    layout: Layout,
+    mesh: Mesh,
+    eval_step: Any,
+    say: Say,
+    fresh: bool = False,
 ) -> Iterator[Validation]:
     """Yields one `Validation` for each mixture that the configuration names.
 
@@ -135,7 +141,7 @@ def make_validations(
     last batch is filled from its start.
     """
     for name in config.validation.mixtures:
-        mixture = prepare_once(config, name, config.validation.split, 1, say)
+        mixture = prepare_once(config, name, config.validation.split, 1, say, fresh)
         plan = make_plan(config, mixture, layout)
         batches = min(config.validation.batches, -(-plan.rows_before(1) // config.batch_size))
         source = batch_source(config, plan, mixture, layout, mesh, batches)

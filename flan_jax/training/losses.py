@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flan_jax.errors import ConfigError, did_you_mean
-
-NORMALIZING_FACTORS = ("NUM_REAL_TARGET_TOKENS", "NUM_TOTAL_TARGET_TOKENS", "AVERAGE_PER_SEQUENCE")
+from flan_jax import macros
 
 
 class LossSums(NamedTuple):
@@ -50,9 +48,9 @@ class Loss:
         label_smoothing: probability taken from the target and spread evenly over all other
             tokens (Szegedy et al. 2016, section 7); the entropy of that distribution is
             subtracted, so that a perfect prediction has loss 0.
-        normalizing_factor: what the objective is divided by. As T5X defines it: a name in
-            `NORMALIZING_FACTORS`, a number, or None for the plain sum. AVERAGE_PER_SEQUENCE
-            weighs every example alike, whatever its length.
+        normalizing_factor: what the objective is divided by. As T5X defines it: a name that
+            LOSS_NORMALIZING_FACTOR may be, a number, or None for the plain sum.
+            AVERAGE_PER_SEQUENCE weighs every example alike, whatever its length.
         chunk: target positions whose logits are held at once; None holds all.
     """
 
@@ -62,18 +60,12 @@ class Loss:
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        factor = self.normalizing_factor
-        if isinstance(factor, str) and factor not in NORMALIZING_FACTORS:
-            raise ConfigError(
-                f"LOSS_NORMALIZING_FACTOR {factor!r} is neither a number nor one of "
-                f"{', '.join(NORMALIZING_FACTORS)}{did_you_mean(factor, NORMALIZING_FACTORS)}"
-            )
-        if isinstance(factor, int | float) and factor <= 0:
-            raise ConfigError(f"LOSS_NORMALIZING_FACTOR must be above 0, not {factor}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"LABEL_SMOOTHING must lie in [0, 1), not {self.label_smoothing}")
-        if self.chunk is not None and self.chunk < 1:
-            raise ConfigError(f"LOSS_CHUNK must be None or above 0, not {self.chunk}")
+        macros.check(
+            Z_LOSS=self.z_loss,
+            LABEL_SMOOTHING=self.label_smoothing,
+            LOSS_NORMALIZING_FACTOR=self.normalizing_factor,
+            LOSS_CHUNK=self.chunk,
+        )
 
     def weights(
         self, counted_BxT: jax.Array, segments_BxT: jax.Array | None = None

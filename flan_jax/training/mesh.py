@@ -15,7 +15,9 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax import macros
+from flan_jax.errors import ConfigError, did_you_mean, quoted
+from flan_jax.kinds import require
 from flan_jax.models.sharding import partition_spec
 
 MESH_AXES = ("data", "fsdp", "tensor")
@@ -68,13 +70,16 @@ def mesh_shape(preset: str, devices: int, shape: Mapping[str, int] | None = None
         ConfigError: no such preset or axis, or the devices cannot be divided like that.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"no sharding preset {preset!r}{did_you_mean(preset, PRESETS)}")
+        near = did_you_mean(str(preset), PRESETS)
+        raise ConfigError(f"no sharding preset {quoted(preset)}{near}")
+    if shape is not None and not isinstance(shape, Mapping):
+        macros.check(MESH_SHAPE=shape)
     wanted = {**dict.fromkeys(MESH_AXES, 1), **PRESETS[preset].shape, **(shape or {})}
     for axis, size in wanted.items():
         if axis not in MESH_AXES:
-            raise ConfigError(f"MESH_SHAPE: no axis {axis!r}{did_you_mean(axis, MESH_AXES)}")
-        if not isinstance(size, int) or size == 0 or size < -1:
-            raise ConfigError(f"MESH_SHAPE: {axis} must be -1 or a whole number above 0")
+            near = did_you_mean(str(axis), MESH_AXES)
+            raise ConfigError(f"MESH_SHAPE: no axis {quoted(axis)}{near}")
+        require(f"MESH_SHAPE: {axis}", size, macros.DEVICES)
     free = [axis for axis, size in wanted.items() if size == -1]
     if len(free) > 1:
         raise ConfigError(f"MESH_SHAPE: only one of {' and '.join(free)} can be -1")

@@ -7,10 +7,10 @@ import gin
 import jax
 import optax
 
-from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax import macros
 from flan_jax.training.schedules import Schedule
 
-OPTIMIZERS = ("adafactor", "adamw")
+OPTIMIZERS = macros.choices("OPTIMIZER")
 Axes = Mapping[str, tuple[str | None, ...]]
 
 
@@ -41,12 +41,11 @@ class Optimizer:
     b2: float = 0.999
 
     def __post_init__(self) -> None:
-        if self.name not in OPTIMIZERS:
-            raise ConfigError(f"no optimizer {self.name!r}{did_you_mean(self.name, OPTIMIZERS)}")
-        if self.weight_decay < 0:
-            raise ConfigError(f"WEIGHT_DECAY must not be below 0, and is {self.weight_decay}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ConfigError(f"GRADIENT_CLIP_NORM must be None or above 0, not {self.clip_norm}")
+        macros.check(
+            OPTIMIZER=self.name,
+            WEIGHT_DECAY=self.weight_decay,
+            GRADIENT_CLIP_NORM=self.clip_norm,
+        )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate after `step` finished steps."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import gin
 
+from flan_jax import macros
 from flan_jax.errors import ConfigError, did_you_mean
 
 NOTE = "retention"
-MODES = ("min", "max")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Known:
 
     Attributes:
         step: number of finished steps.
-        proven: whether it can be counted on, see `manifest.why_not_proven`.
+        proven: whether it can be counted on, see `manifest.verify`.
         temporary: saved for the wall clock or a preemption, not for its step.
         metrics: of its weights, by name.
     """
@@ -50,17 +50,13 @@ class Retention:
     keep_best: int = 1
 
     def __post_init__(self) -> None:
-        _check_count("KEEP_CHECKPOINTS", self.keep)
-        _check_count("KEEP_BEST_CHECKPOINTS", self.keep_best)
-        if self.keep_period is not None:
-            _check_count("KEEP_CHECKPOINT_PERIOD", self.keep_period)
-        if self.best_metric is not None and not (
-            isinstance(self.best_metric, str) and self.best_metric
-        ):
-            raise ConfigError(f"BEST_METRIC={self.best_metric!r} must be the name of a metric")
-        if self.best_mode not in MODES:
-            near = did_you_mean(str(self.best_mode), MODES)
-            raise ConfigError(f"BEST_MODE={self.best_mode!r} must be 'min' or 'max'{near}")
+        macros.check(
+            KEEP_CHECKPOINTS=self.keep,
+            KEEP_CHECKPOINT_PERIOD=self.keep_period,
+            BEST_METRIC=self.best_metric,
+            BEST_MODE=self.best_mode,
+            KEEP_BEST_CHECKPOINTS=self.keep_best,
+        )
 
     def check_period(self, step_period: int) -> None:
         """Refuses a `keep_period` that no checkpoint would fall on, or only some.
@@ -112,11 +108,6 @@ class Retention:
         return f"BEST_METRIC={self.best_metric!r} is not among the metrics of this step{near}"
 
 
-def _check_count(macro: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{macro}={value!r} must be a whole number above 0")
-
-
 def write_note(
     retention: Retention, temporary: bool, metrics: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -127,7 +118,10 @@ def write_note(
     """
     return {
         "temporary": bool(temporary),
-        "metrics": {name: float(value) for name, value in metrics.items()},
+        # JSON has no word for what is not finite.
+        "metrics": {
+            name: float(value) if math.isfinite(value) else None for name, value in metrics.items()
+        },
         "best_metric": retention.best_metric,
         "best_mode": retention.best_mode,
     }
@@ -136,4 +130,6 @@ def write_note(
 def read_note(step: int, run: Mapping[str, Any], proven: bool = True) -> Known:
     """Returns what a checkpoint's metadata says; those of before there were notes say nothing."""
     note = run.get(NOTE) or {}
-    return Known(step, proven, note.get("temporary", False), note.get("metrics", {}))
+    given = note.get("metrics", {}).items()
+    metrics = {name: float(value) for name, value in given if value is not None}
+    return Known(step, proven, note.get("temporary", False), metrics)

@@ -1,7 +1,6 @@
 """When to save."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from flan_jax.errors import ConfigError
+from flan_jax import macros
 
 STEP = "step"
 TEMPORARY = "temporary"
@@ -34,15 +33,11 @@ class SaveSchedule:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        for macro, value in (("CHECKPOINT_PERIOD", self.step_period), ("LOG_PERIOD", self.stride)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{macro}={value!r} must be a whole number above 0")
-        seconds = self.period_seconds
-        if seconds is None:
-            return
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not math.isfinite(seconds) or seconds <= 0:
-            raise ConfigError(f"CHECKPOINT_SECONDS={seconds!r} must be seconds above 0, or None")
+        macros.check(
+            CHECKPOINT_PERIOD=self.step_period,
+            CHECKPOINT_SECONDS=self.period_seconds,
+            LOG_PERIOD=self.stride,
+        )
 
 
 class SaveTimer:

@@ -6,9 +6,8 @@ import gin
 import jax.numpy as jnp
 import optax
 
-from flan_jax.errors import ConfigError, did_you_mean
-
-SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
+from flan_jax import macros
+from flan_jax.errors import ConfigError
 
 
 @gin.configurable
@@ -34,13 +33,13 @@ class Schedule:
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in SCHEDULES:
-            raise ConfigError(
-                f"LEARNING_RATE_SCHEDULE: no schedule {self.name!r}"
-                f"{did_you_mean(self.name, SCHEDULES)}; there are {', '.join(SCHEDULES)}"
-            )
-        if self.warmup_steps < 0:
-            raise ConfigError(f"WARMUP_STEPS must not be below 0, and is {self.warmup_steps}")
+        macros.check(
+            LEARNING_RATE_SCHEDULE=self.name,
+            LEARNING_RATE=self.peak,
+            WARMUP_STEPS=self.warmup_steps,
+            LEARNING_RATE_DECAY_STEPS=self.decay_steps,
+            LEARNING_RATE_END=self.end,
+        )
         if self.name == "rsqrt" and self.warmup_steps == 0:
             raise ConfigError("LEARNING_RATE_SCHEDULE 'rsqrt' needs WARMUP_STEPS above 0")
         if self.name in ("linear", "cosine") and self.decay_steps <= self.warmup_steps:

@@ -40,6 +40,8 @@ class StepMetrics(NamedTuple):
         loss: see `losses.LossSums`, like `z_loss`, `correct` and `tokens`.
         gradient_norm: Euclidean norm of the whole gradient, before it is clipped.
         params_norm: of all parameters after the step; not finite once any of them is not.
+        update_norm: of what the step adds to the parameters.
+        gradient_norms: of the gradient of each parameter, by sorted name [parameters].
     """
 
     loss: jax.Array
@@ -48,6 +50,8 @@ class StepMetrics(NamedTuple):
     tokens: jax.Array
     gradient_norm: jax.Array
     params_norm: jax.Array
+    update_norm: jax.Array
+    gradient_norms: jax.Array
 
     def __add__(self, other: "StepMetrics") -> "StepMetrics":  # type: ignore[override]
         return StepMetrics(*(a + b for a, b in zip(self, other, strict=True)))
@@ -150,6 +154,8 @@ def train_step(
         sums.tokens,
         gradient_norm=optax.global_norm(gradients),
         params_norm=optax.global_norm(params),
+        update_norm=optax.global_norm(updates),
+        gradient_norms=jnp.stack([optax.global_norm(gradients[n]) for n in sorted(gradients)]),
     )
     return TrainState(params, optimizer), metrics
 

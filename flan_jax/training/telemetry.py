@@ -2,16 +2,15 @@
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
-from flan_jax.errors import FlanJaxError
+from flan_jax import files, json_files
+from flan_jax.errors import DataError
 from flan_jax.terminal import Progress
 from flan_jax.training import state as state_lib
 from flan_jax.training.trackers import Tracker
@@ -117,39 +116,27 @@ class Goodput:
         self.kept = kept
         path = epath.Path(model_dir) / self.FILE
         try:
-            self._first = float(json.loads(path.read_text())["unix_seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+            note = json_files.Fields(str(path), json_files.read_json(path))
+            self._first = note.number("unix_seconds")
+        except DataError:
             self._first = time.time()
-            path.write_text(json.dumps({"unix_seconds": self._first}))
+            json_files.write_json(path, {"unix_seconds": self._first})
 
     def share(self) -> float:
         """Returns the goodput so far."""
         return min(self.kept / max(time.time() - self._first, 1e-9), 1.0)
 
 
-def read_metrics(sums: state_lib.StepMetrics, first: int, last: int) -> dict[str, float]:
-    """Waits for a window's metrics and returns means over its target tokens.
-
-    Raises:
-        FlanJaxError: the loss is not finite; names the window.
-    """
-    values = jax.device_get(sums)
-    tokens = max(float(values.tokens), 1.0)
-    loss = float(values.loss) / tokens
-    for what, value in (("loss", loss), ("norm of the weights", float(values.params_norm))):
-        if not np.isfinite(value):
-            raise FlanJaxError(
-                f"the {what} became {value} in steps {first} to {last}; the newest checkpoint is "
-                "from before. Lower LEARNING_RATE, or look at the examples of these steps"
-            )
-    steps = last - first + 1
+def read_metrics(sums: state_lib.StepMetrics, steps: int) -> dict[str, float]:
+    """Returns means over a window's target tokens, and mean norms over its steps."""
+    tokens = max(float(sums.tokens), 1.0)
     return {
-        "loss": loss,
-        "z_loss": float(values.z_loss) / tokens,
-        "accuracy": float(values.correct) / tokens,
+        "loss": float(sums.loss) / tokens,
+        "z_loss": float(sums.z_loss) / tokens,
+        "accuracy": float(sums.correct) / tokens,
         "target_tokens": tokens,
-        "gradient_norm": float(values.gradient_norm) / steps,
-        "params_norm": float(values.params_norm) / steps,
+        "gradient_norm": float(sums.gradient_norm) / steps,
+        "params_norm": float(sums.params_norm) / steps,
     }
 
 
@@ -234,9 +221,10 @@ class Telemetry:
     def close(self) -> None:
         """Ends the progress bar and writes what is buffered."""
         if self._enabled:
-            self._progress.close()
-            for tracker in self._trackers:
-                tracker.close()
+            with contextlib.ExitStack() as stack:
+                for tracker in self._trackers:
+                    stack.callback(tracker.close)
+                self._progress.close()
 
 
 class Profiler:
@@ -246,15 +234,21 @@ class Profiler:
         """Args:
         model_dir: directory of the run.
         steps: first and last step to trace; None for no trace.
+
+        Raises:
+            OutputError: nothing can be written there.
         """
         self._folder = str(epath.Path(model_dir) / "profile")
         self._steps = steps
         self._running = False
+        if steps:
+            files.check_out_folder(self._folder)
 
     def before(self, step: int) -> None:
         """Starts the trace where `step` is in its range."""
         if self._steps and not self._running and self._steps[0] <= step <= self._steps[1]:
-            jax.profiler.start_trace(self._folder)
+            with files.writing(self._folder):
+                jax.profiler.start_trace(self._folder)
             self._running = True
 
     def after(self, step: int, outputs: Any) -> str | None:
@@ -268,5 +262,6 @@ class Profiler:
     def close(self) -> None:
         """Ends a trace that is still running."""
         if self._running:
-            jax.profiler.stop_trace()
             self._running = False
+            with files.writing(self._folder):
+                jax.profiler.stop_trace()

@@ -1,22 +1,25 @@
 """Where metrics go beside the console: JSON lines, TensorBoard, Weights & Biases."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from etils import epath
 
-from flan_jax.errors import ConfigError
+from flan_jax import files, json_files
+from flan_jax.errors import ConfigError, DataError
 
 METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(model_dir: str) -> list[dict[str, Any]]:
-    """Returns the reports of a run, one mapping for each line of its metrics.jsonl."""
-    lines = (epath.Path(model_dir) / METRICS_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    """Returns the reports of a run, one mapping for each line of its metrics.jsonl.
+
+    Raises:
+        DataError: the file is missing or damaged; names the line.
+    """
+    return [row.object for row in json_files.read_rows(epath.Path(model_dir) / METRICS_FILE)]
 
 
 class Tracker(Protocol):
@@ -44,8 +47,7 @@ class JsonLines:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Appends a line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        json_files.append_lines(self._path, [{"step": step, **values}])
 
     def close(self) -> None:
         """Nothing is buffered."""
@@ -61,17 +63,20 @@ class TensorBoard:
         import tensorflow as tf
 
         self._scalar = tf.summary.scalar
-        self._writer = tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard"))
+        self._folder = os.path.join(model_dir, "tensorboard")
+        with files.writing(self._folder):
+            self._writer = tf.summary.create_file_writer(self._folder)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one scalar a metric; those of training under `train/`."""
-        with self._writer.as_default(step=step):
+        with files.writing(self._folder), self._writer.as_default(step=step):
             for name, value in values.items():
                 self._scalar(name if "/" in name else f"train/{name}", value)
 
     def close(self) -> None:
         """Flushes."""
-        self._writer.close()
+        with files.writing(self._folder):
+            self._writer.close()
 
 
 class WeightsAndBiases:
@@ -116,11 +121,14 @@ class WeightsAndBiases:
 def _drop_later_lines(path: epath.Path, step: int) -> None:
     if not path.exists():
         return
+    text = files.read_text(path)
     kept = []
-    for text in path.read_text().splitlines():
+    for line in text.split("\n"):
         try:
-            if json.loads(text)["step"] <= step:
-                kept.append(text + "\n")
-        except (ValueError, KeyError, TypeError):  # the line a killed run was writing
+            row = json_files.Fields(str(path), json_files.loads(line, path))
+            if row.count("step") <= step:
+                kept.append(line + "\n")
+        except DataError:  # the line a killed run was writing
             continue
-    path.write_text("".join(kept))
+    if (left := "".join(kept)) != text:
+        files.replace_text(path, left)

@@ -5,6 +5,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,16 +13,30 @@ from etils import epath
 
 from flan_jax import terminal
 from flan_jax.data import loader
-from flan_jax.files import lock_folder
-from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.errors import OutputError
+from flan_jax.files import lock_folder, replace_text
+from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.families import Model
-from flan_jax.training import checkpoints, digest, identity, inputs, model_info, telemetry
+from flan_jax.training import (
+    carried_vocabulary,
+    checkpoints,
+    digest,
+    identity,
+    inputs,
+    model_info,
+    own_runs,
+    resume,
+    stored_settings,
+    telemetry,
+)
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import state as state_lib
 from flan_jax.training.config import TrainConfig
+from flan_jax.training.finite import Guard
 from flan_jax.training.hooks import Hook, Moment
 from flan_jax.training.preemption import Preemption
 from flan_jax.training.save_schedule import STEP, TEMPORARY, SaveTimer
+from flan_jax.training.saver import Saver
 from flan_jax.training.trackers import JsonLines, TensorBoard, Tracker, WeightsAndBiases
 
 __all__ = ["Result", "TrainConfig", "train"]
@@ -44,28 +59,41 @@ class Result:
     stopped: str = ""
 
 
-def train(config: TrainConfig, parts_text: str = "", macros_text: str = "") -> Result:
+def train(
+    config: TrainConfig,
+    parts_text: str = "",
+    settings: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+) -> Result:
     """Trains until `train_steps`, from wherever an earlier run in `model_dir` got to.
 
     Args:
         config: the run.
         parts_text: the whole configuration as gin text, kept beside the checkpoints.
-        macros_text: values of all macros as gin text, kept in each checkpoint, so that it can
-            be evaluated without the files it came from.
+        settings: the value of every macro, kept as data in each checkpoint, so that it can be
+            evaluated without the files it came from.
+        fresh: prepare the data again, also where it is prepared; not for a run that is resumed,
+            which goes on with what it began with.
 
     Raises:
-        FlanJaxError: bad input, an incompatible or damaged checkpoint, a loss that is not finite.
+        FlanJaxError: bad input, an incompatible or damaged checkpoint, a loss, gradient or state
+            that is not finite, or a path that cannot be written.
     """
     main = jax.process_index() == 0
     with lock_folder(config.model_dir) if main else contextlib.nullcontext():
-        return _train(config, parts_text, macros_text)
+        return _train(config, parts_text, settings or {}, fresh)
 
 
-def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
+def _train(
+    config: TrainConfig, parts_text: str, settings: Mapping[str, Any], fresh: bool
+) -> Result:
     # 1. Devices. Refuse what cannot run before any work is done.
     mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
     mesh_lib.check_batch_size(config.batch_size, mesh, config.microbatches)
     main = jax.process_index() == 0
+    vocabulary = carried_vocabulary.content(VOCABULARY.spec)
+    spec = {stored_settings.VOCABULARY: None if vocabulary else VOCABULARY.spec}
+    stored = stored_settings.encode({**settings, **spec})
 
     def say(text: str) -> None:
         if main:
@@ -73,17 +101,20 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
 
     # 2. Model, optimizer and objective, as shapes only.
     model = Model(config.model)
+    check_vocabulary(config.model.vocab_size)
     optimizer = config.optimizer.build(model.axes)
     recipe = state_lib.Recipe(model, optimizer, config.loss, config.microbatches, config.seed)
     shardings = state_lib.state_shardings(recipe, mesh)
     info = model_info.table(recipe, shardings, mesh)
     if main:
-        (epath.Path(config.model_dir) / model_info.FILE).write_text(info)
+        replace_text(epath.Path(config.model_dir) / model_info.FILE, info)
     *_, count, axes, memory = info.splitlines()
     say(f"{count}; {axes}; {memory}")
 
     # 3. Data: what is not prepared is prepared now; the plan says which example goes where.
-    mixture = inputs.prepare_once(config, config.mixture, config.split, config.renderings, say)
+    fresh = fresh and not checkpoints.list_steps(config.model_dir)
+    of_training = (config.mixture, config.split, config.renderings)
+    mixture = inputs.prepare_once(config, *of_training, say, fresh)
     layout = model.layout(VOCABULARY)
     plan = inputs.make_plan(config, mixture, layout)
     say(f"{config.mixture}: {len(plan.tables)} tasks; an epoch is {plan.stats()}")
@@ -91,21 +122,16 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     # 4. Where to start, in this order: the newest sound checkpoint of model_dir, the weights of
     #    initial_checkpoint_path, fresh weights. Nothing is read of a checkpoint of another run.
     facts = inputs.run_identity(config, model, plan, mixture)
-    found = checkpoints.find(config.model_dir, say)
-    start, data_digest, kept_seconds = 0, digest.DATA_START, 0.0
-    watched = found.run.get("stop_rule") if found else None
-    watch = config.stop.start(watched) if config.stop else None
     target = state_lib.abstract_state(recipe, shardings)
-    if found is not None:
-        identity.check_unchanged(found.run["fingerprint"], facts, str(found.path))
-        state = state_lib.TrainState(
-            checkpoints.restore_params(found.path, target.params),
-            checkpoints.restore_optimizer(found.path, target.optimizer),
-        )
-        start, data_digest = found.step, found.run["data"]["digest"]
-        plan.recall_rows(found.run["data"]["rows_before"])
-        kept_seconds = found.run.get("kept_seconds", 0.0)
+    guard = Guard(config, mesh)
+    start, data_digest, kept_seconds, before = 0, digest.DATA_START, 0.0, {}
+    if (going_on := resume.newest(config.model_dir, facts, target, guard, say)) is not None:
+        (found, state), before = going_on, going_on[0].run
+        start, data_digest = found.step, before["data"]["digest"]
+        plan.recall_rows(before["data"]["rows_before"])
+        kept_seconds = before.get("kept_seconds") or 0.0
         say(f"resuming at step {start} from {found.path}, the newest checkpoint of MODEL_DIR")
+        found.release()
         if main:
             checkpoints.set_aside(config.model_dir, found.step, say)
     else:
@@ -117,16 +143,20 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
                 identity.check_vocabulary(source.run["fingerprint"], facts, str(source.path))
             params = checkpoints.restore_params(source.path, state.params, part)
             state = state._replace(params=params)
+            source.release()
             say(f"starting at step 0 with {part or 'the weights'} of {source.path}")
         else:
             say(f"starting at step 0 with fresh weights (seed {config.seed})")
+        if main:  # saves that were killed before they were proven
+            checkpoints.set_aside(config.model_dir, -1, say)
+    watch = config.stop.start(before.get("stop_rule")) if config.stop else None
     if start >= config.train_steps:
         say(f"nothing to do: step {start} of {config.train_steps} is reached already")
         return Result(start, False, data_digest)
 
     # 5. Hooks, the compiled step, telemetry, checkpoints, batches.
     eval_step = state_lib.compile_eval_step(recipe, shardings, mesh)
-    validations = inputs.make_validations(config, layout, mesh, eval_step, say)
+    validations = inputs.make_validations(config, layout, mesh, eval_step, say, fresh)
     hooks = [*(Hook(one, config.validation.period) for one in validations), *config.hooks]
     source_of = inputs.batch_source(config, plan, mixture, layout, mesh, config.train_steps)
     batches = loader.prefetch(source_of, start)
@@ -136,8 +166,10 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     jitted = state_lib.compile_train_step(recipe, shardings, mesh)
     step_fn = None
     trackers: list[Tracker] = []
+    run_id: dict[str, str] = {}
     if main:
-        (epath.Path(config.model_dir) / "config.gin").write_text(parts_text)
+        replace_text(epath.Path(config.model_dir) / "config.gin", parts_text)
+        run_id = _remember(config.model_dir, before, say)
         trackers = [JsonLines(config.model_dir, start), TensorBoard(config.model_dir)]
         if config.wandb_project:
             summary = {"config": parts_text, "mixture": config.mixture}
@@ -145,11 +177,12 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     goodput = telemetry.Goodput(config.model_dir, kept_seconds)
     told = telemetry.Telemetry(config.train_steps, start, trackers, main)
     profiler = telemetry.Profiler(config.model_dir, config.profiled if main else None)
-    saver = checkpoints.Saver(config.model_dir, config.retention, told.say)
+    saver = Saver(config.model_dir, config.retention, told.say, vocabulary)
     timer = SaveTimer(config.save)
     preemption = Preemption()
 
     def save(step: int, due: str, metrics: Mapping[str, float]) -> None:
+        guard.check_state(state, step)
         run = {
             "step": step,
             "data": {
@@ -159,7 +192,8 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
                 "rows_before": plan.known_rows,
             },
             "fingerprint": facts,
-            "macros": macros_text,
+            **stored,
+            **run_id,
             "kept_seconds": goodput.kept,
             "stop_rule": watch.state() if watch else None,
         }
@@ -171,7 +205,11 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
     #    is never saved.
     window, sums, saved, reason = telemetry.Window(), None, start, ""
     step, window_start, preempted = start, start, False
-    try:
+    with contextlib.ExitStack() as closing:
+        # 7. Whatever ends the loop, what is being saved is finished; the last one here is closed
+        #    first, and one that fails keeps none of the others from it.
+        for close in (preemption.close, told.close, saver.close, profiler.close):
+            closing.callback(close)
         for step in range(start + 1, config.train_steps + 1):
             profiler.before(step)
             with window.measure("data"):
@@ -180,9 +218,9 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
                 arrays = mesh_lib.place_batch(batch.arrays, mesh, config.batch_size)
                 number = np.int32(step - 1)
             if step_fn is None:
-                before = time.perf_counter()
+                clock = time.perf_counter()
                 step_fn = jitted.lower(state, arrays, number).compile()
-                seconds = time.perf_counter() - before
+                seconds = time.perf_counter() - clock
                 told.say(f"compiled in {seconds:.1f} s; {telemetry.memory_report(step_fn)}")
                 window = telemetry.Window()
             state, metrics = step_fn(state, arrays, number)
@@ -204,7 +242,9 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             calls = [hook for hook in hooks if hook.due(step, last)]
             seen: dict[str, float] = {}
             if step % config.log_period == 0 or due or calls:
-                seen |= telemetry.read_metrics(sums, window_start + 1, step)
+                values = jax.device_get(sums)
+                guard.check_window(values, sorted(model.shapes), window_start + 1, step)
+                seen |= telemetry.read_metrics(values, step - window_start)
                 goodput.kept += window.stepping()
                 extra = {**telemetry.peak_memory(), "goodput": goodput.share()}
                 extra["learning_rate"] = config.optimizer.learning_rate(step - 1)
@@ -213,9 +253,9 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             with window.measure("aside"):
                 for hook in calls:
                     moment = Moment(step, state.params, told.latest, config.model_dir, told.say)
-                    if values := hook.call(moment):
-                        told.metrics(step, values)
-                        seen |= values
+                    if news := hook.call(moment):
+                        told.metrics(step, news)
+                        seen |= news
                 if watch:
                     reason = watch.see(seen) or ""
                     watch.check(told.latest, step, hooks)
@@ -226,11 +266,14 @@ def _train(config: TrainConfig, parts_text: str, macros_text: str) -> Result:
             if preempted or reason:
                 told.say(f"{reason or 'SIGTERM'}: saving at step {step} and stopping")
                 break
-    finally:
-        # 7. Whatever ended the loop, what was being saved is finished.
-        profiler.close()
-        saver.close()
-        told.close()
-        preemption.close()
     told.say(f"saved step {saved} in {config.model_dir}")
     return Result(step, preempted, data_digest, reason)
+
+
+def _remember(model_dir: str, before: Mapping[str, Any], say: inputs.Say) -> dict[str, str]:
+    """Notes what this machine gave the run; a run goes on without."""
+    try:
+        return {"run_id": own_runs.remember(model_dir, before)}
+    except OutputError as error:
+        say(f"{error}: an evaluation of this run will have to name its folders of data again")
+        return {}

@@ -25,7 +25,7 @@ def number_match_metric(targets: Sequence[Any], predictions: Sequence[str]) -> d
     """SeqIO metric function: how often a prediction is the right number, sign included, 0..100.
 
     A target is a string or a list of references. `exact_match_metric` cannot be used here: it
-    drops punctuation, and a minus sign is punctuation.
+    drops punctuation, so that 1/2 would be 12.
     """
     right = []
     for target, prediction in zip(targets, predictions, strict=True):

@@ -576,4 +576,5 @@ def register() -> None:
         source=rows_source(documents, {"text": "string"}, COUNTS),
         render=render,
         facts={"version": VERSION, "first": [document("train", i) for i in range(50)]},
+        sentinels=True,
     )

@@ -1,8 +1,9 @@
 """The index of a folder of task files: what registering needs, without the instances.
 
-A full folder is 3 GB in 1,600 files. It is read once; after that only files whose size or
-modification time changed are read again. The index lies under the cache folder, not beside the
-data, which may be read-only.
+A full folder is 3 GB in 1,600 files. It is read once; after that only files are read again whose
+size, times or inode changed (a time can be put back, but not the one at which that was done), and
+files that turned out not to be what the index says. It lies under the cache folder, not beside
+the data, which may be read-only.
 
 Beside the tasks lie the split files of one or more tracks, one task name a line:
 `splits/<track>/{train,test}_tasks.txt`, and `excluded_tasks.txt` and `dev_tasks.txt` where there
@@ -18,19 +19,18 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import DataError, did_you_mean
+from flan_jax import files, json_files, settings
+from flan_jax.errors import DataError, OutputError, border, did_you_mean
 from flan_jax.instructions.schema import Instance, SchemaTask, parse_task
 
 # Bump by hand whenever what is kept of a file, or how it is found out, changes.
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 # A task whose answers are so few, and each so frequent, is a classification. 15 is the bound that
 # the benchmark's own checks use to tell label sets.
 MOST_OPTIONS = 15
@@ -54,8 +54,7 @@ class Entry:
 
     Attributes:
         name: the task's name.
-        size: bytes of the file.
-        mtime_ns: time of the file's last modification.
+        stamp: what changes when the file does, see `files.Stamp`.
         sha256: hash of the file's bytes.
         instances: number of instances.
         definition: the text that states the task.
@@ -70,8 +69,7 @@ class Entry:
     """
 
     name: str
-    size: int
-    mtime_ns: int
+    stamp: tuple[int, ...]
     sha256: str
     instances: int
     definition: str
@@ -127,7 +125,7 @@ def build_index(folder: str) -> dict[str, Entry]:
     if not tasks.is_dir():
         raise DataError(f"{folder} has no folder 'tasks'")
     found = {
-        path.name.removesuffix(".json"): (path, *_stat(path))
+        path.name.removesuffix(".json"): (path, _stamp(path))
         for path in sorted(tasks.glob("*.json"))
         if not path.name.startswith(".")
     }
@@ -137,8 +135,8 @@ def build_index(folder: str) -> dict[str, Entry]:
     known = _read_index(index_file)
     fresh = {
         name: known[name]
-        for name, (_, size, mtime_ns) in found.items()
-        if name in known and (known[name].size, known[name].mtime_ns) == (size, mtime_ns)
+        for name, (_, stamp) in found.items()
+        if name in known and known[name].stamp == stamp
     }
     read = _read_entries([found[name] for name in found if name not in fresh])
     entries = {name: fresh.get(name) or read[name] for name in found}
@@ -147,16 +145,15 @@ def build_index(folder: str) -> dict[str, Entry]:
     return entries
 
 
-def _stat(path: epath.Path) -> tuple[int, int]:
-    """Returns (size, modification time in ns) of a file; remote ones only count seconds."""
-    if "://" in str(path):
-        stat = path.stat()
-        return stat.length, int(stat.mtime * 10**9)
-    local = os.stat(path)
-    return local.st_size, local.st_mtime_ns
+def _stamp(path: epath.Path) -> tuple[int, ...]:
+    """Returns the stamp of a file, nothing where it has none: reading it will say why."""
+    try:
+        return tuple(files.stamp(path))
+    except OSError:
+        return ()
 
 
-def _read_entries(files: Sequence[tuple[epath.Path, int, int]]) -> dict[str, Entry]:
+def _read_entries(found: Sequence[tuple[epath.Path, tuple[int, ...]]]) -> dict[str, Entry]:
     """Reads task files.
 
     Raises:
@@ -165,13 +162,13 @@ def _read_entries(files: Sequence[tuple[epath.Path, int, int]]) -> dict[str, Ent
     entries: dict[str, Entry] = {}
     errors: list[str] = []
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        for found in _with_progress(pool.map(_try_entry, files), len(files)):
-            if isinstance(found, Entry):
-                entries[found.name] = found
+        for entry in _with_progress(pool.map(_try_entry, found), len(found)):
+            if isinstance(entry, Entry):
+                entries[entry.name] = entry
             else:
-                errors.append(str(found))
+                errors.append(str(entry))
     if errors:
-        raise DataError(_summary(errors, len(files)))
+        raise DataError(summary(errors, len(found)))
     return entries
 
 
@@ -185,26 +182,26 @@ def _with_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     return progress.track(items, "indexing task files", total=total, console=shown)
 
 
-def _summary(errors: Sequence[str], files: int) -> str:
+def summary(errors: Sequence[str], count: int) -> str:
+    """Returns what is wrong with some of so many task files, one a line."""
     if len(errors) == 1:
         return errors[0]
-    lines = [f"{len(errors)} of {files} task files are wrong:", *errors[:_MOST_REPORTED]]
+    lines = [f"{len(errors)} of {count} task files are wrong:", *errors[:_MOST_REPORTED]]
     if len(errors) > _MOST_REPORTED:
         lines.append(f"... and {len(errors) - _MOST_REPORTED} more")
     return "\n  ".join(lines)
 
 
-def _try_entry(file: tuple[epath.Path, int, int]) -> Entry | DataError:
+def _try_entry(file: tuple[epath.Path, tuple[int, ...]]) -> Entry | DataError:
     """Returns the entry of a file, or what is wrong with the file."""
-    path, size, mtime_ns = file
+    path, stamp = file
     try:
         task, sha256 = read_task(path)
     except DataError as error:
         return error
     return Entry(
         name=task.name,
-        size=size,
-        mtime_ns=mtime_ns,
+        stamp=stamp,
         sha256=sha256,
         instances=len(task.instances),
         definition=task.definition,
@@ -229,35 +226,42 @@ def read_task(path: epath.PathLike) -> tuple[SchemaTask, str]:
     file = f"{path.parent.name}/{path.name}"
     if not _NAME.fullmatch(path.name.removesuffix(".json")):
         raise DataError(f"{file}: the name may hold letters, digits, '_', '-' and '.' only")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error}") from None
+    content = files.read_bytes(path)
     return parse_task(content, file=file), hashlib.sha256(content).hexdigest()
 
 
 def _index_file(folder: str) -> epath.Path:
     """Returns where the index of a folder lies; equal names in two places are two folders."""
-    where = folder if "://" in folder else os.path.realpath(folder)
+    where = folder if files.is_remote(folder) else os.path.realpath(folder)
     digest = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return epath.Path(settings.cache_root()) / "index" / f"super_ni_{digest}.json"
 
 
 def _read_index(file: epath.Path) -> dict[str, Entry]:
     """Returns the entries that were kept, none where there is no index or it is of no use."""
-    try:
-        obj = json.loads(file.read_text())
-        if obj["format"] != INDEX_FORMAT:
-            return {}
-        entries = [Entry.from_object(entry) for entry in obj["entries"]]
-        if obj["check"] != _check(entries):
-            raise ValueError("its checksum does not match")
-    except FileNotFoundError:
+    if not file.exists():
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        logging.warning("%s is not a usable index (%s) and is made anew", file, error)
+    try:
+        with border(str(file)):
+            obj = json_files.read_json(file)
+            if obj["format"] != INDEX_FORMAT:
+                return {}
+            entries = [Entry.from_object(entry) for entry in obj["entries"]]
+            if obj["check"] != _check(entries):
+                raise DataError(f"{file}: its checksum does not match")
+    except DataError as error:
+        logging.warning("%s: the index is of no use and is made anew", error)
         return {}
     return {entry.name: entry for entry in entries}
+
+
+def forget(path: epath.PathLike) -> None:
+    """Lets the next process read a task file again that is not what the index says of it."""
+    path = epath.Path(path)
+    file = _index_file(str(path.parent.parent))
+    known = _read_index(file)
+    if known.pop(path.name.removesuffix(".json"), None) is not None:
+        _write_index(file, known.values())
 
 
 def _check(entries: Iterable[Entry]) -> str:
@@ -271,13 +275,11 @@ def _write_index(file: epath.Path, entries: Iterable[Entry]) -> None:
     entries = list(entries)
     objects = [dataclasses.asdict(entry) for entry in entries]
     obj = {"format": INDEX_FORMAT, "check": _check(entries), "entries": objects}
-    part = file.parent / f"{file.name}.{uuid.uuid4().hex}.part"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(obj))
-        part.replace(file)
-    except OSError as error:
-        logging.warning("the index %s could not be written: %s", file, error)
+        files.make_folder(file.parent)
+        json_files.write_json(file, obj, indent=None)
+    except OutputError as error:
+        logging.warning("%s; the folder's files are read anew each time", error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,14 +356,12 @@ def _read_track(folder: epath.Path, tasks: Collection[str]) -> Track:
 
 
 def read_names(file: epath.Path) -> list[tuple[int, str]]:
-    """Returns the task names of a split file with the numbers of their lines."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        names = [path.name for path in file.parent.iterdir()]
-        raise DataError(f"{file} does not exist" + did_you_mean(file.name, names)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
+    """Returns the task names of a split file with the numbers of their lines.
+
+    Raises:
+        DataError: it is not there, cannot be read, or is no text.
+    """
+    text = files.read_text(file)
     lines = enumerate(text.splitlines(), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 

@@ -30,9 +30,9 @@ import seqio
 from absl import logging
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError
-from flan_jax.evaluation import references
+from flan_jax import files, settings
+from flan_jax.errors import DataError
+from flan_jax.evaluation import metrics, references
 from flan_jax.instructions import cards, encodings_v1, mixtures, registration, schema, schema_v1
 from flan_jax.instructions.rendering import Draws
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -41,8 +41,6 @@ from tasks.natural_instructions import index
 PREFIX = "ni_v1_"
 DEFAULT_ENCODING = "full"
 DEFAULT_BUDGET = 1024
-# In the byte vocabulary the query with nothing in it takes 16 tokens.
-_LEAST_BUDGET = 32
 # Every vocabulary that VOCABULARY takes has at most as many tokens as the text has bytes.
 _TOKENS_PER_BYTE = 1
 # The release's instances to test on: a hundred, spread evenly from this position on.
@@ -93,13 +91,7 @@ class Rendering:
         """
         name = str(settings.setting("NI_V1_ENCODING", DEFAULT_ENCODING))
         encoding = encodings_v1.get_encoding(name)
-        budget = settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET)
-        digits = str(budget).strip()
-        if not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
-            raise ConfigError(
-                f"NI_V1_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not {budget!r}"
-            )
-        return cls(encoding, name, int(digits))
+        return cls(encoding, name, settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET))
 
     def facts(self) -> dict[str, Any]:
         """What of it shapes prompts."""
@@ -163,7 +155,7 @@ def register(folder: str) -> Registered:
         ConfigError: see `Rendering.from_settings`.
     """
     global _registered
-    folder = folder if "://" in folder else os.path.realpath(folder)
+    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
     rendering = Rendering.from_settings()
     if _registered is not None and _live(_registered):
         return _same(_registered, folder, rendering)
@@ -237,12 +229,12 @@ def read_folder(folder: str, rendering: Rendering) -> list[Entry]:
             lists the first of those.
     """
     where = [epath.Path(folder) / part for part in _FOLDERS]
-    files = next((found for found in map(_files, where) if found), None)
-    if files is None:
+    paths = next((found for found in map(_files, where) if found), None)
+    if paths is None:
         raise DataError(f"{folder} holds no subtask*.json, nor does a dataset_jsons in it")
     entries: dict[int, Entry] = {}
     errors = []
-    for path in files:
+    for path in paths:
         try:
             entry = _read_entry(path, rendering)
             twin = entries.setdefault(entry.number, entry)
@@ -251,7 +243,7 @@ def read_folder(folder: str, rendering: Rendering) -> list[Entry]:
         except DataError as error:
             errors.append(str(error))
     if errors:
-        raise DataError(index._summary(errors, len(files)))
+        raise DataError(index.summary(errors, len(paths)))
     return [entries[number] for number in sorted(entries)]
 
 
@@ -282,10 +274,7 @@ def _read_entry(path: epath.Path, rendering: Rendering) -> Entry:
 
 def _read(path: epath.Path) -> tuple[schema_v1.Subtask, str]:
     """Returns a file's subtask and the hash of its bytes."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path.name}: cannot be read: {error}") from None
+    content = files.read_bytes(path)
     return schema_v1.parse_subtask(content, file=path.name), hashlib.sha256(content).hexdigest()
 
 
@@ -325,6 +314,7 @@ def _register_entry(entry: Entry, rendering: Rendering) -> None:
             "overflow": "keep_query",
             **rendering.facts(),
         },
+        metric_fns=metrics.PUBLISHED_METRICS,
     )
     cards.register_card(_card(entry))
 

@@ -23,15 +23,16 @@ import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import seqio
 import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax import files, settings
+from flan_jax.errors import DataError
+from flan_jax.evaluation import metrics
 from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
 from flan_jax.instructions.rendering import Draws, current_rendering
 from flan_jax.instructions.schema import Instance, SchemaTask
@@ -55,8 +56,6 @@ __all__ = [
 ]  # fmt: skip
 DEFAULT_ENCODING = "def_pos2"
 DEFAULT_BUDGET = 1024
-# In the byte vocabulary the query with nothing in it takes 55 tokens.
-_LEAST_BUDGET = 64
 _MIXED_SPLITS = {"train": "train", **HELD_OUT}
 # Parsed files kept for the next split or rendering of the same task; one may take 50 MB.
 _KEPT_FILES = 4
@@ -83,17 +82,7 @@ class Rendering:
         encoding = str(settings.setting("SUPER_NI_ENCODING", DEFAULT_ENCODING))
         encodings.check_encoding(encoding)
         overflow = settings.setting("SUPER_NI_OVERFLOW", "keep_query")
-        ways = get_args(encodings.Overflow)
-        if overflow not in ways:
-            hint = did_you_mean(str(overflow), ways)
-            raise ConfigError(f"SUPER_NI_OVERFLOW is {' or '.join(ways)}, not {overflow!r}{hint}")
-        budget = settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET)
-        digits = str(budget).strip()
-        if not digits.isdecimal() or int(digits) < _LEAST_BUDGET:
-            raise ConfigError(
-                f"SUPER_NI_BUDGET is a number of tokens, at least {_LEAST_BUDGET}, not {budget!r}"
-            )
-        return cls(encoding, int(digits), overflow)
+        return cls(encoding, settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET), overflow)
 
     def facts(self) -> dict[str, Any]:
         """Returns what prompts depend on."""
@@ -140,7 +129,7 @@ def register(folder: str) -> Registered:
         ConfigError: see `Rendering.from_settings`.
     """
     global _registered
-    folder = folder if "://" in folder else os.path.realpath(folder)
+    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
     rendering, choices = Rendering.from_settings(), Choices.from_settings()
     if _registered is not None and _live(_registered):
         return _same(_registered, folder, rendering, choices)
@@ -247,6 +236,7 @@ def _register_entry(
             source=_PartSource(path, entry.sha256, entry.name, part),
             render=render,
             facts={"sha256": entry.sha256, **part.facts(), **facts},
+            metric_fns=metrics.PUBLISHED_METRICS,
         )
     cards.register_card(_card(entry, tuple(parts), tracks))
 
@@ -388,6 +378,7 @@ def _load(path: str, sha256: str) -> SchemaTask:
 def _parse(path: str, sha256: str) -> SchemaTask:
     task, found = index.read_task(path)
     if found != sha256:
+        index.forget(path)
         raise DataError(f"{path} has changed since it was registered: start the process anew")
     return task
 

@@ -39,7 +39,7 @@ from absl import logging
 from etils import epath
 
 from flan_jax import settings
-from flan_jax.errors import ConfigError, DataError, did_you_mean
+from flan_jax.errors import DataError, did_you_mean
 from flan_jax.instructions.schema import Instance
 from tasks.natural_instructions import index
 
@@ -89,14 +89,11 @@ class Choices:
             ConfigError: numbers that are none.
             DataError: the file that SUPER_NI_TASKS names cannot be read.
         """
-        seed = _numbers("SUPER_NI_SEED", least=0)
-        if len(seed) > 1:
-            raise ConfigError(f"SUPER_NI_SEED is one number, not {seed}")
         return cls(
             train_tasks=_numbers("SUPER_NI_TRAIN_TASKS"),
             train_instances=_numbers("SUPER_NI_TRAIN_INSTANCES"),
             tasks=_listed_tasks(),
-            seed=seed[0] if seed else 0,
+            seed=settings.setting("SUPER_NI_SEED", 0),
         )
 
 
@@ -105,20 +102,14 @@ def _words(value: Any) -> list[str]:
     return [word.strip(" \t\n'\"") for word in str(value).strip("()[]").split(",") if word.strip()]
 
 
-def _numbers(name: str, least: int = 1) -> tuple[int, ...]:
+def _numbers(name: str) -> tuple[int, ...]:
     """Returns the numbers that a setting gives, sorted.
 
     Raises:
         ConfigError: it gives something else.
     """
-    words = _words(settings.setting(name, ""))
-    wrong = [word for word in words if not (word.isascii() and word.isdecimal())]
-    if wrong or any(int(word) < least for word in words):
-        raise ConfigError(
-            f"{name} is a whole number, at least {least}, or several with commas between them, "
-            f"not {(wrong or words)[0]!r}"
-        )
-    return tuple(sorted({int(word) for word in words}))
+    given = settings.setting(name, ())
+    return tuple(sorted({given} if isinstance(given, int) else set(given)))
 
 
 def _listed_tasks() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from flan_jax import cli, config
 from flan_jax.data.prepare import Renderings, prepare, prepare_on_beam, unit_specs
 from flan_jax.data.records import INDEX, RECORDS, TABLE
 from flan_jax.errors import DataError, FlanJaxError
-from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions import cards, mixtures, recipes, registration
 from flan_jax.instructions.templates import Template
 from flan_jax.instructions.vocabulary import VOCABULARY, load_vocabulary
 
@@ -41,7 +41,7 @@ def registries(monkeypatch):
 
 def unregister(name):
     seqio.TaskRegistry.remove(name)
-    registration._RECIPES.pop(name, None)
+    recipes._RECIPES.pop(name, None)
     if cards.find_card(name) is not None:
         cards.remove_card(name)
 
@@ -461,7 +461,7 @@ def test_the_command_line_prepares_once(tmp_path):
 def test_wrong_feature_lengths_are_refused_before_any_work(lengths, tmp_path, monkeypatch):
     monkeypatch.setenv("PREPARED_DIR", str(tmp_path))  # so that it is put back
     override = f"--gin.TASK_FEATURE_LENGTHS={lengths}"
-    with pytest.raises(FlanJaxError, match="TASK_FEATURE_LENGTHS needs|inputs_length must be"):
+    with pytest.raises(FlanJaxError, match="TASK_FEATURE_LENGTHS must be"):
         cli.run(["prepare", "--mixture=none", f"--prepared_dir={tmp_path}", override])
     gin.clear_config()
     assert list(tmp_path.iterdir()) == []

@@ -2,23 +2,29 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 
+import msgpack
 import numpy as np
 import pytest
 from etils.epath import backend, gpath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flan_jax import files
 from flan_jax.data import records
 from flan_jax.data.records import INDEX, RECORDS, TABLE, Example, Unit, UnitSpec, write_unit
-from flan_jax.errors import DataError
+from flan_jax.errors import DataError, OutputError
 from flan_jax.instructions.rendering import RenderingKey
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = UnitSpec("task", "train", RenderingKey(0, 1), recipe="r" * 16, vocabulary="v" * 16)
 OTHER = dataclasses.replace(SPEC, recipe="s" * 16)
 TOKENS = st.lists(st.integers(0, 2**31 - 1), max_size=20).map(lambda t: np.array(t, np.int32))
@@ -175,11 +181,143 @@ def assert_nothing_left(root):
 
 def test_a_unit_replaces_what_stands_in_its_place(root):
     (SPEC.folder(root) / "rubbish").write_text("")
-    write_unit(SPEC, root, some_examples(2))
+    write_unit(SPEC, root, some_examples(2), fresh=True)
     assert len(Unit(SPEC, root)) == 2
     names = sorted(path.name for path in SPEC.folder(root).iterdir())
     assert names == sorted([RECORDS, TABLE, INDEX])
     assert [path.name for path in SPEC.folder(root).parent.iterdir()] == [SPEC.folder(root).name]
+
+
+def test_a_sound_unit_stays_and_a_damaged_one_goes(root):
+    """Another process finished the same one first, or left it as it must not be."""
+    before = SPEC.folder(root).stat()
+    write_unit(SPEC, root, some_examples())
+    write_unit(SPEC, root, some_examples(), fresh=True)  # the same to the byte
+    assert SPEC.folder(root).stat() == before
+    truncate(RECORDS)(SPEC.folder(root))
+    write_unit(SPEC, root, some_examples())
+    assert all_fields(Unit(SPEC, root)) == all_fields(some_examples())
+    for wrong in ("file", "link"):
+        shutil.rmtree(SPEC.folder(root))
+        place = pathlib.Path(SPEC.folder(root))
+        place.write_text("") if wrong == "file" else place.symlink_to("nowhere")
+        write_unit(SPEC, root, some_examples())
+        assert all_fields(Unit(SPEC, root)) == all_fields(some_examples())
+        assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_a_reader_reads_on_while_a_unit_is_written_again(root):
+    unit = Unit(SPEC, root)
+    unit.read([0])
+    later = pickle.loads(pickle.dumps(unit))  # which opens the records when it reads
+    write_unit(SPEC, root, some_examples(3), fresh=True)
+    assert all_fields(unit) == all_fields(some_examples())
+    with pytest.raises(DataError, match="prepared again while this process read it|cannot be read"):
+        list(later)
+
+
+def test_what_killed_processes_left_is_swept(root):
+    place = pathlib.Path(SPEC.folder(root)).parent
+    (place / ".writing-abc").mkdir()
+    (place / ".writing-abc" / RECORDS).write_text("half")
+    with files.scratch_folder(place) as held:
+        write_unit(OTHER, root, some_examples())
+        assert held.is_dir()  # somebody is writing there
+    assert sorted(path.name for path in place.iterdir()) == sorted(
+        spec.folder(root).name for spec in (SPEC, OTHER)
+    )
+
+
+# Several processes write, and read, one unit: from nothing, over a damaged one, or anew.
+RACE = """
+import multiprocessing as mp, pathlib, shutil, sys, tempfile
+import numpy as np
+from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, problem, write_unit
+from flan_jax.instructions.rendering import RenderingKey
+
+SPEC = UnitSpec("t", "train", RenderingKey(0, 0), "r", "v")
+TOKENS = np.arange(20, dtype=np.int32)
+
+def examples(prompt="p"):
+    return (Example(f"train/{i}", "t0", TOKENS, TOKENS, prompt, "t") for i in range(100))
+
+def work(number, kind, root, barrier, queue):
+    barrier.wait()
+    try:
+        if problem(SPEC, root) or kind == "anew":
+            write_unit(SPEC, root, examples(str(number)), fresh=kind == "anew")
+        unit = Unit(SPEC, root)
+        if kind != "anew":
+            unit.read(range(100))
+        queue.put("ok")
+    except BaseException as error:
+        queue.put(f"{kind}: {type(error).__name__}: {error}"[:300])
+
+if __name__ == "__main__":
+    context = mp.get_context("fork")
+    for trial in range(int(sys.argv[1])):
+        kind = ("nothing", "damaged", "anew")[trial % 3]
+        root = tempfile.mkdtemp()
+        if kind != "nothing":  # by another process: threads of a writer survive no fork
+            first = context.Process(target=write_unit, args=(SPEC, root, examples()))
+            first.start()
+            first.join()
+        if kind == "damaged":
+            path = pathlib.Path(SPEC.folder(root)) / RECORDS
+            path.write_bytes(path.read_bytes()[:-1])
+        barrier, queue = context.Barrier(3), context.Queue()
+        arguments = (kind, root, barrier, queue)
+        processes = [context.Process(target=work, args=(n, *arguments)) for n in range(3)]
+        for process in processes:
+            process.start()
+        found = {queue.get() for _ in processes}
+        for process in processes:
+            process.join()
+        assert found == {"ok"}, found
+        left = [path.name for path in SPEC.folder(root).parent.iterdir()]
+        assert left == [SPEC.folder(root).name], left
+        shutil.rmtree(root)
+"""
+
+
+def test_processes_that_prepare_one_unit_leave_each_other_in_peace(tmp_path):
+    (tmp_path / "race.py").write_text(RACE)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "race.py", "36"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+# What cannot be written
+
+
+@pytest.mark.parametrize("room", [40_000, 400_000])
+def test_a_full_disk_is_one_error_and_other_records_stay(small_disk, room):
+    """There is room for no record, or for the records and not for the rest."""
+    root = str(small_disk)
+    write_unit(OTHER, root, some_examples())
+    free = os.statvfs(small_disk)
+    (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - room))
+    rng = np.random.Generator(np.random.Philox(0))  # which does not compress
+    tokens = [rng.integers(0, 2**31, 25_000, dtype=np.int32) for _ in range(40)]
+    long = [
+        dataclasses.replace(example, inputs=inputs)
+        for example, inputs in zip(some_examples(40), tokens, strict=True)
+    ]
+    with pytest.raises(OutputError, match=f"cannot write {SPEC.folder(root)}: No space left on"):
+        write_unit(SPEC, root, long)
+    assert all_fields(Unit(OTHER, root)) == all_fields(some_examples())
+    assert records.problem(SPEC, root) == "missing"
+    (small_disk / "ballast").unlink()
+    assert write_unit(SPEC, root, some_examples()) == 5
+
+
+def test_a_root_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", pathlib.Path("/proc/nowhere")):
+        assert records.problem(SPEC, str(root)) == "missing"
+        with pytest.raises(OutputError, match=f"cannot write {root}"):
+            write_unit(SPEC, str(root), some_examples())
 
 
 # What is refused
@@ -204,7 +342,7 @@ def edit_index(**changes):
 DAMAGE = {
     "truncated records": (truncate(RECORDS), "damaged: records.array_record is not"),
     "truncated table": (truncate(TABLE), "damaged: table.npz is not"),
-    "truncated index": (truncate(INDEX), "damaged: JSONDecodeError"),
+    "truncated index": (truncate(INDEX), "damaged: index.json: not JSON"),
     "flipped byte in the table": (
         lambda folder: flip_byte(folder / TABLE, 100),
         "damaged: table.npz does not match its hash",
@@ -218,11 +356,111 @@ DAMAGE = {
     "no unit": (lambda folder: shutil.rmtree(folder), "missing"),
     "another format": (edit_index(format=0), "foreign"),
     "another fingerprint": (edit_index(fingerprint="0" * 16), "foreign"),
-    "an index of another shape": (edit_index(files=[]), "damaged: AttributeError"),
-    "an index without files": (edit_index(files={}), "damaged: KeyError"),
+    "an index of another shape": (
+        edit_index(files=[]),
+        "damaged: index.json: 'files' must be an object, found a list",
+    ),
+    "an index without files": (
+        edit_index(files={}),
+        "damaged: index.json: 'files': 'records.array_record' is missing",
+    ),
     "an index that is a list": (
         lambda folder: (folder / INDEX).write_text("[]"),
-        "damaged: TypeError",
+        "damaged: index.json must be an object, found a list",
+    ),
+}
+
+
+def replaced(name, make):
+    """Another thing in the place of a file."""
+
+    def damage(folder):
+        (folder / name).unlink()
+        make(str(folder / name))
+
+    return damage
+
+
+def leads_out(path):
+    """To a sound file of another unit."""
+    elsewhere = pathlib.Path(path).parents[4] / "elsewhere"
+    write_unit(SPEC, str(elsewhere), some_examples())
+    os.symlink(SPEC.folder(str(elsewhere)) / pathlib.Path(path).name, path)
+
+
+def table_of(save=np.savez, count=5, **arrays):
+    """A table under an index that says its size and its hash."""
+
+    def damage(folder):
+        usual = {
+            "lengths": np.ones((5, 2), np.int32),
+            "crc32": np.ones(5, np.uint32),
+            "ids": np.array([b"x"] * 5),
+        }
+        with open(folder / TABLE, "wb") as file:
+            save(file, **(usual | arrays))
+        index = json.loads((folder / INDEX).read_text())
+        index["files"][TABLE] = {
+            "size": os.path.getsize(folder / TABLE),
+            "sha256": files.file_digest(folder / TABLE),
+        }
+        (folder / INDEX).write_text(json.dumps(index | {"count": count}))
+
+    return damage
+
+
+# An attempt to run code when the table is read.
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("/tmp/flan_jax_was_here",)
+
+
+DAMAGE |= {
+    "a folder as index": (replaced(INDEX, os.mkdir), "damaged: index.json is not a regular file"),
+    "a FIFO as index": (replaced(INDEX, os.mkfifo), "damaged: index.json is not a regular file"),
+    "a FIFO as records": (replaced(RECORDS, os.mkfifo), "damaged: .* not a regular file"),
+    "a FIFO as table": (replaced(TABLE, os.mkfifo), "damaged: .* not a regular file"),
+    "records that are a link": (replaced(RECORDS, leads_out), "damaged: .* link that leads out"),
+    "a table that is a link": (replaced(TABLE, leads_out), "damaged: .* link that leads out"),
+    "an index that is a link": (replaced(INDEX, leads_out), "damaged: .* link that leads out"),
+    "a device as table": (
+        replaced(TABLE, lambda path: os.symlink("/dev/zero", path)),
+        "damaged: .* link that leads out",
+    ),
+    "a deep index": (
+        lambda folder: (folder / INDEX).write_text("[" * 100_000),
+        "damaged: index.json: nested too deeply",
+    ),
+    "an endless index": (
+        lambda folder: os.truncate(folder / INDEX, 1 << 33),
+        "damaged: .*larger than",
+    ),
+    "an index with a huge number": (
+        lambda folder: (folder / INDEX).write_text('{"format": ' + "9" * 5_000 + "}"),
+        "damaged: index.json: not JSON: .*limit",
+    ),
+    "a size that is no number": (
+        edit_index(files={RECORDS: {"size": "1"}}),
+        "damaged: .*'size' must be a whole number",
+    ),
+    "a table that runs code": (
+        table_of(ids=np.array([Hostile()] * 5, object)),
+        "damaged: table.npz: Object arrays cannot be loaded",
+    ),
+    "a table that grows": (table_of(np.savez_compressed), "damaged: table.npz is compressed"),
+    "a table of other examples": (table_of(count=6), "damaged: .*not describe 6 examples"),
+    "a table of another shape": (table_of(crc32=np.ones((5, 5))), "damaged: .*not describe 5"),
+    "lengths below nothing": (
+        table_of(lengths=np.full((5, 2), -1, np.int32)),
+        "damaged: .*not describe 5",
+    ),
+    "a table without ids": (
+        table_of(lambda file, ids, **arrays: np.savez(file, **arrays)),
+        "damaged: table.npz: .*ids",
+    ),
+    "a table that is none": (
+        table_of(lambda file, **arrays: file.write(b"PK" * 50)),
+        "damaged: table.npz: .*not a zip file",
     ),
 }
 
@@ -234,7 +472,52 @@ def test_a_damaged_unit_is_refused(kind, root):
     damage(folder)
     with pytest.raises(DataError, match=said) as raised:
         Unit(SPEC, root)
-    assert str(folder) in str(raised.value)
+    assert str(folder) in str(raised.value) and len(str(raised.value)) < 1000
+    assert not os.path.exists("/tmp/flan_jax_was_here")
+    if folder.exists():  # and it is written again
+        write_unit(SPEC, root, some_examples())
+        assert all_fields(Unit(SPEC, root)) == all_fields(some_examples())
+
+
+def write_raw(root, *raw):
+    """Records of any bytes in a unit whose checksums and lengths are theirs."""
+
+    class Raw:
+        inputs, targets, id = np.zeros(1), np.zeros(2), ""
+
+        def __init__(self, record):
+            self.to_bytes, self.id = lambda: record, str(len(record))
+
+    write_unit(SPEC, root, map(Raw, raw))
+
+
+GOOD = msgpack.unpackb(
+    dataclasses.replace(some_examples()[0], targets=np.zeros(2, np.int32)).to_bytes()
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 100_000,
+        msgpack.packb([1]),
+        msgpack.packb({}),
+        msgpack.packb(GOOD | {"more": 1}),
+        msgpack.packb(GOOD | {"inputs": b"123"}),
+        msgpack.packb(GOOD | {"inputs": b"12345678"}),
+        msgpack.packb(GOOD | {"prompt": 7}),
+        msgpack.packb(GOOD | {"options": None}),
+        msgpack.packb(GOOD | {"references": [b"x"]}),
+        msgpack.packb(GOOD | {"ranked": [1, 2, 3]}),
+        msgpack.packb(GOOD | {"ranked": "abc"}),
+    ],
+)
+def test_a_record_of_a_strangers_making_is_refused_by_name(record, tmp_path):
+    write_raw(str(tmp_path), record)
+    with pytest.raises(DataError, match=f"{RECORDS}: record 0"):
+        Unit(SPEC, str(tmp_path)).read([0])
 
 
 def test_the_files_of_another_unit_are_refused(root):
@@ -339,13 +622,6 @@ def bucket(tmp_path, monkeypatch):
 REMOTE = "gs://bucket/prepared"
 
 
-@pytest.mark.parametrize(
-    "path, remote", [("gs://b/x", True), ("s3://b", True), ("/tmp/x", False), ("runs/x", False)]
-)
-def test_remote_paths_are_told_apart(path, remote):
-    assert records.is_remote(path) == remote
-
-
 def test_a_remote_unit_is_read_through_a_local_copy(bucket):
     assert records.problem(SPEC, REMOTE) == "missing"
     write_unit(SPEC, REMOTE, some_examples())
@@ -354,7 +630,7 @@ def test_a_remote_unit_is_read_through_a_local_copy(bucket):
     assert records.problem(SPEC, REMOTE) is None
     unit = Unit(SPEC, REMOTE)
     assert all_fields(unit) == all_fields(some_examples())
-    assert not records.is_remote(unit.folder)
+    assert not files.is_remote(unit.folder)
     bucket.log.clear()
     Unit(SPEC, REMOTE)
     assert bucket.log == []  # the copy is kept
@@ -381,6 +657,13 @@ def test_a_remote_unit_that_is_damaged_is_refused(bucket, tmp_path):
 def test_a_remote_unit_that_is_not_there_is_named(bucket):
     with pytest.raises(DataError, match=f"prepared records {REMOTE}/.* are missing"):
         Unit(SPEC, REMOTE)
+
+
+def test_a_remote_unit_that_was_written_again_is_copied_again(bucket):
+    write_unit(SPEC, REMOTE, some_examples(3))
+    assert len(Unit(SPEC, REMOTE)) == 3
+    write_unit(SPEC, REMOTE, some_examples(5), fresh=True)
+    assert all_fields(Unit(SPEC, REMOTE)) == all_fields(some_examples())
 
 
 def test_copying_has_a_time_limit(bucket):

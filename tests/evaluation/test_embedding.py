@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from flax import nnx
 
 from flan_jax.errors import CheckpointError, ConfigError
@@ -20,7 +21,8 @@ from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5, T5Config
 from flan_jax.selector import vectors
 from flan_jax.selector.encoders import Embedder, Encoder
-from flan_jax.training import checkpoints
+from flan_jax.training import checkpoints, manifest
+from flan_jax.training.saver import Saver
 
 BASE = "tasks/minilab/base"
 TEXTS = [
@@ -47,7 +49,7 @@ def save(folder, params, config=TINY, steps=(7,), vocabulary="byte") -> str:
     fingerprint = {"model": Model(config).describe(), "vocabulary": VOCABULARY.fingerprint}
     VOCABULARY.use(None)
     run = {"fingerprint": fingerprint, "macros": f"SEED = 0\nVOCABULARY = {vocabulary!r}\n"}
-    saver = checkpoints.Saver(str(folder), 9)
+    saver = Saver(str(folder), 9)
     for step in steps:
         params = {name: leaf + 0.001 * step for name, leaf in params.items()}
         saver.save(step, params, {"count": jnp.zeros(3)}, {**run, "step": step})
@@ -57,11 +59,11 @@ def save(folder, params, config=TINY, steps=(7,), vocabulary="byte") -> str:
 
 def change(folder, **fields):
     """Makes a checkpoint say something else of its run."""
-    path = pathlib.Path(folder) / "checkpoints" / "7"
+    path = epath.Path(folder) / "checkpoints" / "7"
     run = json.loads((path / "run/metadata").read_text())
     run["fingerprint"] |= fields
     (path / "run/metadata").write_text(json.dumps(run))
-    (path / "MANIFEST.json").unlink()
+    manifest.write_manifest(path)
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +207,28 @@ def test_the_hash_is_of_the_weights_and_not_of_their_place(tiny, copy, tmp_path)
     assert CheckpointEncoder(other).hash != original.hash
 
 
-def test_without_a_manifest_the_weights_are_hashed(copy, tmp_path):
-    change(copy)
-    encoder = CheckpointEncoder(copy)
-    assert encoder.hash == CheckpointEncoder(copy).hash
-    other = save(tmp_path / "other", jax.jit(Model(TINY).init)(jax.random.key(1)))
-    change(other)
-    assert CheckpointEncoder(other).hash != encoder.hash
-    assert encoder.encode(TEXTS).shape == (len(TEXTS), 32)
+def test_without_a_manifest_there_is_no_encoder(copy):
+    (pathlib.Path(copy) / "checkpoints/7/MANIFEST.json").unlink()
+    assert "has no MANIFEST.json" in refusal(f"{copy}@7")
+    assert "no checkpoint in" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"emb_dim": "32"},
+        {"num_heads": None},
+        {"mlp_activations": [["gelu"]]},
+        {"vocab_size": 10**400},
+        {"family": ["T5Config"]},
+        {"layer_norm_epsilon": {"a": 1}},
+    ],
+)
+def test_fields_of_other_types(copy, fields):
+    change(copy, model={**Model(TINY).describe(), **fields})
+    with pytest.raises(CheckpointError) as raised:
+        CheckpointEncoder(copy).encode(TEXTS[:1])
+    assert len(str(raised.value)) <= 2000
 
 
 # What is refused.
@@ -248,6 +264,7 @@ def test_another_vocabulary(tiny, copy, monkeypatch):
     assert "set VOCABULARY to the one it was trained with" in refusal(copy)
     path = pathlib.Path(copy) / "checkpoints/7/run/metadata"
     path.write_text(path.read_text().replace("'byte'", "'/there/own.model'"))
+    manifest.write_manifest(epath.Path(path.parents[1]))
     assert "set VOCABULARY=/there/own.model, " in refusal(copy)
     monkeypatch.delenv("VOCABULARY")
     assert "set VOCABULARY=byte, as --gin.VOCABULARY=" in refusal(tiny)
@@ -264,6 +281,7 @@ def test_models_of_another_version(copy):
     change(copy, model={**Model(TINY).describe(), "experts": 4})
     assert "does not know: T5Config.__init__() got an unexpected" in refusal(copy)
     path.write_text(json.dumps({"step": 7, "fingerprint": {}, "macros": ""}))
+    manifest.write_manifest(epath.Path(path.parents[1]))
     assert "family None" in refusal(copy)
 
 

@@ -1,19 +1,39 @@
 """`flan-jax eval` end to end on a toy run, and its parts."""
 
+import argparse
+import contextlib
+import importlib
+import io
 import json
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
 
+import gin
 import jax
 import numpy as np
 import pytest
+import seqio
+from etils import epath
 
+from flan_jax import config, files
 from flan_jax.cli import run
+from flan_jax.commands import inherit
 from flan_jax.data.records import Example
-from flan_jax.errors import CheckpointError, ConfigError, DataError
+from flan_jax.errors import CheckpointError, ConfigError, DataError, OutputError
 from flan_jax.evaluation import generation, report
+from flan_jax.evaluation.evaluate import EvalConfig
+from flan_jax.evaluation.evaluate import evaluate as evaluate_model
+from flan_jax.instructions.vocabulary import DEFAULT_MODEL, VOCABULARY
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
+from flan_jax.training import checkpoints, stored_settings
+from flan_jax.training.manifest import write_manifest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +56,7 @@ def trained(tmp_path_factory, prepared_dir) -> pathlib.Path:
 
 
 def evaluate(trained, out, *arguments: str) -> dict:
-    command = ["eval", f"--checkpoint={trained}", f"--out={out}", *arguments]
+    command = ["eval", f"--checkpoint={trained}", f"--out={out}", "--module=toy_tasks", *arguments]
     if not any(text.startswith("--mixture") for text in arguments):
         command.append("--mixture=toy_train")
     assert run(command) == 0
@@ -89,7 +109,7 @@ def test_what_is_evaluated_already_stands(trained, tmp_path, capsys):
 
 
 def test_the_number_of_examples_is_checked(trained, tmp_path):
-    with pytest.raises(ConfigError, match="EVAL_EXAMPLES must be None or above 0, not 0"):
+    with pytest.raises(ConfigError, match="EVAL_EXAMPLES must be None or a whole number"):
         evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=0")
 
 
@@ -187,6 +207,69 @@ def test_answers_of_another_evaluation_are_not_used(trained, tmp_path):
     assert all(p["prediction"] != "from elsewhere" for p in predictions_of(tmp_path))
 
 
+def test_two_evaluations_do_not_share_a_folder(trained, tmp_path):
+    with (
+        files.lock_folder(tmp_path),
+        pytest.raises(CheckpointError, match=f"{tmp_path} is in use by process {os.getpid()} on"),
+    ):
+        evaluate(trained, tmp_path)
+    evaluate(trained, tmp_path)
+
+
+def test_what_cannot_be_written_is_said_first(trained, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match=f"cannot write {out}: Not a directory"):
+            # Not even a checkpoint is looked for.
+            run(["eval", "--checkpoint=nowhere", "--mixture=toy_train", f"--out={out}"])
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+LIMITED = """
+import resource, sys
+from flan_jax import cli, files
+from flan_jax.evaluation import evaluate
+load, size = evaluate.load_params, int(sys.argv[1])
+def limited(*args):
+    params = load(*args)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return params
+evaluate.load_params = limited
+sys.argv = ["flan-jax", *sys.argv[2:]]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("size", "file"), [(300, "predictions.partial"), (1000, "predictions")])
+def test_a_full_disk_is_one_error_and_loses_nothing(trained, tmp_path, monkeypatch, size, file):
+    """The system refuses files of more bytes than that, as a full disk does."""
+    few = evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=2")
+    command = ["eval", f"--checkpoint={trained}", "--mixture=toy_train", f"--out={tmp_path}"]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")])
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(size), *command, "--gin.EVAL_BATCH_SIZE=4"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    wrong = f"flan-jax: cannot write {tmp_path / file}.jsonl: File too large"
+    assert done.stderr.splitlines()[-1] == wrong and "Traceback" not in done.stderr
+    # What was there is there, and what was answered is not asked again.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".evaluated", ".lock", "metrics.json", "predictions.jsonl", "predictions.partial.jsonl",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "metrics.json").read_text()) == few
+    assert len(predictions_of(tmp_path)) == 4
+    answer, calls = generation.Generator.answer, []
+
+    def counted(self, examples):
+        calls.append(len(examples))
+        return answer(self, examples)
+
+    monkeypatch.setattr(generation.Generator, "answer", counted)
+    whole = evaluate(trained, tmp_path)
+    assert whole["overall"]["n"] == 12 and sum(calls) <= {300: 8, 1000: 0}[size]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -195,7 +278,7 @@ def test_answers_of_another_evaluation_are_not_used(trained, tmp_path):
         (["--gin.VOCABULARY=default"], CheckpointError, "vocabulary"),
         (["--gin.EMB_DIM=16"], CheckpointError, r"model emb_dim \(32 -> 16\)"),
         (["--gin.DECODING=beem"], ConfigError, "did you mean 'beam'"),
-        (["--gin.DECODING=beam", "--gin.NUM_BEAMS=0"], ConfigError, "num_beams must be"),
+        (["--gin.DECODING=beam", "--gin.NUM_BEAMS=0"], ConfigError, "NUM_BEAMS must be"),
         (["--gin.NUM_BEEMS=2"], ConfigError, "did you mean 'NUM_BEAMS'"),
     ],
 )
@@ -203,6 +286,120 @@ def test_what_does_not_fit_is_refused(trained, tmp_path, arguments, error, messa
     with pytest.raises(error, match=message):
         evaluate(trained, tmp_path, *arguments)
     assert not (tmp_path / "metrics.json").exists()
+
+
+# What comes with a checkpoint, and what does not.
+
+
+def parts_of(checkpoint, *arguments: str) -> tuple[dict, str]:
+    """Settings that an evaluation of a checkpoint has, and what is said of others."""
+    parser = argparse.ArgumentParser()
+    inherit.add_arguments(parser)
+    args = parser.parse_args(arguments)
+    found = checkpoints.require(str(checkpoint), weights_only=True)
+    part = inherit.part(found, args.trust)
+    parts = config.compose_parts([], "flan_jax", "eval", ["MIXTURE_OR_TASK_NAME=a"], part)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        inherit.check(found, parts, part, args)
+    return config.macros(parts), said.getvalue()
+
+
+def train(folder, prepared_dir, *gin: str) -> pathlib.Path:
+    shape = ("TRAIN_STEPS=1", f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={folder}/run")
+    flags = [f"--gin.{text}" for text in (*shape, *gin)]
+    assert run(["train", "--gin_file=gin_configs/test/toy.gin", *flags]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def with_places(tmp_path, prepared_dir) -> pathlib.Path:
+    for name in ("tasks", "templates"):
+        (tmp_path / name).mkdir()
+    shutil.copy(DEFAULT_MODEL, tmp_path / "own.model")
+    gin = [f"SUPER_NI_DIR={tmp_path}/tasks", f"FLAN_TEMPLATES={tmp_path}/templates"]
+    return train(tmp_path, prepared_dir, *gin, f"VOCABULARY={tmp_path}/own.model")
+
+
+def test_a_run_of_this_machine_knows_its_folders_and_a_copy_does_not(
+    with_places, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("SUPER_NI_DIR")  # as training left it in this process
+    monkeypatch.delenv("FLAN_TEMPLATES")
+    names = {"SUPER_NI_DIR": f"{tmp_path}/tasks", "FLAN_TEMPLATES": f"{tmp_path}/templates"}
+    text = (with_places / "checkpoints/1/run/metadata").read_text()
+    assert str(tmp_path) not in text
+    settings, said = parts_of(with_places, "--module=toy_tasks")
+    assert {name: settings[name] for name in names} == names and said == ""
+    assert settings["EMB_DIM"] == 16 and settings["MODEL_DIR"] is None
+
+    shutil.copytree(with_places, tmp_path / "copy")
+    settings, said = parts_of(tmp_path / "copy", "--module=toy_tasks", "--trust")
+    assert settings["SUPER_NI_DIR"] is None and settings["FLAN_TEMPLATES"] is None
+    assert "does not hand on: FLAN_TEMPLATES, SUPER_NI_DIR. Give --gin.FLAN_TEMPLATES=" in said
+
+
+def test_a_checkpoint_carries_its_vocabulary(with_places, tmp_path):
+    (tmp_path / "own.model").unlink()
+    found = checkpoints.require(str(with_places), weights_only=True)
+    copy = checkpoints.export_weights(found, str(tmp_path / "exported"))
+    for where in (with_places, copy):
+        settings, _ = parts_of(where, "--module=toy_tasks")
+        assert pathlib.Path(settings["VOCABULARY"]).parent.parent == found.path or where == copy
+        out = tmp_path / where.name
+        assert evaluate(where, out, "--gin.EVAL_EXAMPLES=1")["overall"]["n"] == 2
+    vocabulary = found.path / "vocabulary" / "sentencepiece.model"
+    assert vocabulary.read_bytes() == DEFAULT_MODEL.read_bytes()
+    vocabulary.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="vocabulary/sentencepiece.model has 5 of"):
+        checkpoints.require(f"{with_places}@1", weights_only=True)
+
+
+def test_a_vocabulary_of_the_environment_is_the_checkpoints(tmp_path, prepared_dir, monkeypatch):
+    monkeypatch.setenv("VOCABULARY", "byte")
+    folder = train(tmp_path, prepared_dir, "VOCABULARY=None")
+    monkeypatch.setenv("VOCABULARY", "default")
+    assert parts_of(folder, "--module=toy_tasks")[0]["VOCABULARY"] == "byte"
+
+
+def test_places_of_the_text_of_before(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained / "checkpoints" / "150", copy)
+    metadata = json.loads((copy / "run/metadata").read_text())
+    settings = stored_settings.decode(metadata, "copy") | {"MIXTURE_OR_TASK_MODULE": None}
+    for field in ("settings", "settings_format", "run_id"):
+        del metadata[field]
+    text = stored_settings.as_gin({**settings, "SUPER_NI_DIR": "/data", "MODEL_DIR": "/runs"})
+    (copy / "run/metadata").write_text(json.dumps({**metadata, "macros": text}))
+    write_manifest(epath.Path(copy))
+    found, said = parts_of(copy)
+    assert found["EMB_DIM"] == 32 and found["SUPER_NI_DIR"] is found["MODEL_DIR"] is None
+    assert "SUPER_NI_DIR ('/data'). Give --gin.SUPER_NI_DIR=... where they matter, or --tr" in said
+    found, said = parts_of(copy, "--trust")
+    assert found["SUPER_NI_DIR"] == "/data" and said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [([], "wants the task module 'toy_tasks'.*add --module=toy_tasks"),
+     (["--module=other"], "wants the task module 'toy_tasks'"),
+     (["--module=toy_tasks"], None),
+     (["--trust"], None)],
+)  # fmt: skip
+def test_a_module_that_only_the_checkpoint_names(trained, arguments, why):
+    if why is None:
+        assert parts_of(trained, *arguments)[0]["MIXTURE_OR_TASK_MODULE"] == "toy_tasks"
+        return
+    with pytest.raises(CheckpointError, match=why):
+        parts_of(trained, *arguments)
+
+
+def test_a_module_that_gin_names_instead(trained, tmp_path):
+    command = ["eval", f"--checkpoint={trained}", f"--out={tmp_path}", "--mixture=toy_copy"]
+    module = ["--gin.MIXTURE_OR_TASK_MODULE=toy_tasks", "--gin.EVAL_EXAMPLES=1"]
+    assert run([*command, *module]) == 0
+    with pytest.raises(CheckpointError, match="wants the task module"):
+        run(command)
 
 
 def test_no_checkpoint(tmp_path):
@@ -254,3 +451,94 @@ def test_decoding_stops_at_eos_and_skips_padding():
     VOCABULARY.use("byte")
     tokens = np.array([*VOCABULARY.encode("hi"), 1, *VOCABULARY.encode("no"), 0, 0])
     assert generation.decode_tokens(tokens) == "hi"
+
+
+# What texts and options may be
+
+
+def ask_untrained(mixture, out, prepared_dir, vocab_size):
+    """Evaluates a tiny model with random weights; returns its metrics and what it said."""
+    said = []
+    gin.clear_config()  # of the runs before
+    config = EvalConfig(
+        model=T5Config(vocab_size, 8, 2, 4, num_encoder_layers=1, num_decoder_layers=1, mlp_dim=8),
+        mixture=mixture,
+        feature_lengths={"inputs": 64, "targets": 8},
+        prepared_dir=str(prepared_dir),
+    )
+    return evaluate_model(config, None, str(out), said.append), said
+
+
+@pytest.fixture
+def odd_folder(shared_data, monkeypatch):
+    """A Super-NI folder whose texts hold U+2028, U+0085, NUL and blanks alone."""
+    folder = str(shared_data / "cases" / "u2028_predictions" / "ni1")
+    monkeypatch.setenv("SUPER_NI_DIR", folder)  # the module asks for it where it is imported
+    monkeypatch.setenv("VOCABULARY", "byte")
+    super_ni = importlib.import_module("tasks.natural_instructions.super_ni")
+    super_ni.unregister()
+    super_ni.register(folder)
+    yield
+    super_ni.unregister()
+
+
+def test_texts_with_line_separators_are_evaluated_once(odd_folder, tmp_path, prepared_dir):
+    VOCABULARY.use("byte")
+    ask = lambda: ask_untrained("super_ni_default_test", tmp_path, prepared_dir, 384)  # noqa: E731
+    first, _ = ask()
+    rows = report.read_predictions(str(tmp_path))
+    assert len(rows) == first["overall"]["n"] == 6
+    prompts = "".join(row.prompt for row in rows)
+    assert "\u2028" in prompts and "\x85" in prompts
+    text = (tmp_path / "predictions.jsonl").read_text()
+    assert len(text.splitlines()) == 6 and "\u2028" not in text
+    again, said = ask()
+    assert again == first and said[-1] == f"{tmp_path} has these results already"
+
+    # As they were written before: separators as they are, and the identity alone.
+    identity = json.loads((tmp_path / ".evaluated").read_text())["identity"]
+    (tmp_path / ".evaluated").write_text(identity)
+    old = "".join(
+        json.dumps(json.loads(row), ensure_ascii=False) + "\n" for row in text.splitlines()
+    )
+    (tmp_path / "predictions.jsonl").write_text(old)
+    (tmp_path / "metrics.json").write_text('{"overall": "as it was"}')
+    assert "\u2028" in old and report.read_predictions(str(tmp_path)) == rows
+    again, said = ask()
+    # The answers stand, their scores are those of today.
+    assert again == first and said[-1] == f"{tmp_path} has these results already"
+    assert json.loads((tmp_path / "metrics.json").read_text()) == first
+
+
+@pytest.mark.parametrize("file", ["predictions.jsonl", "metrics.json", ".evaluated"])
+def test_damaged_results_are_made_anew(tmp_path, prepared_dir, file):
+    import toy_tasks  # noqa: F401
+
+    VOCABULARY.use("byte")
+    ask = lambda: ask_untrained("toy_copy", tmp_path, prepared_dir, 384)  # noqa: E731
+    first, _ = ask()
+    whole = (tmp_path / file).read_bytes()
+    for damaged in (b"", whole[:-9], b"\xff" + whole, whole.replace(b"e", b"E"), b"[" * 10**5):
+        (tmp_path / file).write_bytes(damaged)
+        again, said = ask()
+        assert again == first and (tmp_path / file).read_bytes() == whole
+        redone = said[-1] != f"{tmp_path} has these results already"
+        assert redone == (file != "metrics.json")  # scores follow from answers
+
+
+def test_options_that_a_vocabulary_does_not_tell_apart(shared_data, tmp_path, prepared_dir, capsys):
+    """`{` and `}` are unknown tokens to the tokenizer: each example is a tie."""
+    case = shared_data / "cases" / "rank_ties_and_nan"
+    if "signs_rank" not in seqio.TaskRegistry.names():
+        exec((case / "rk.py").read_text(), {})
+    VOCABULARY.use(str(case / "hf"))
+    found, _ = ask_untrained("signs_rank", tmp_path, prepared_dir, VOCABULARY.vocab_size)
+    expected = {"accuracy": 50.0, "ties": 4, "not_finite": 0, "n": 4}
+    assert found["overall"] == found["by_task"]["signs_rank"] == expected
+    assert json.loads((tmp_path / "metrics.json").read_text()) == found
+    assert {row["prediction"] for row in predictions_of(tmp_path)} == {""}
+    said = capsys.readouterr().err
+    assert said.count("4 ranked examples have several best options") == 1
+    report.print_tables(found)
+    shown = capsys.readouterr().out
+    assert "accuracy" in shown and "ties" in shown and "exact match" not in shown

@@ -1,15 +1,19 @@
 """Rank classification: scores of options, and what is made of them."""
 
+import dataclasses
 import json
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flan_jax.data.records import Example
-from flan_jax.evaluation import metrics, ranking
+from flan_jax.evaluation import metrics, ranking, report
 from flan_jax.evaluation.generation import Partial
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
@@ -131,11 +135,76 @@ def test_an_evaluation_that_was_killed_goes_on(model, params, tmp_path, monkeypa
     ]
 
 
-def test_of_equal_scores_the_first_option_wins():
+def test_a_tie_counts_by_the_share_of_its_options_that_is_right():
     targets = [("a", 0, False), ("a", 1, True), ("b", 0, True), ("b", 1, False), ("b", 2, True)]
-    assert metrics.rank_choices(targets, [-1.0, -1.0, -3.0, -1.0, -1.0]) == {
-        "a": (0, False),
-        "b": (1, False),
-    }
-    assert metrics.rank_classification(targets, [-2.0, -1.0, -1.0, -2.0, -2.0])["accuracy"] == 100
-    assert metrics.rank_classification([], []) == {"accuracy": 0.0}
+    found = metrics.rank_choices(targets, [-1.0, -1.0, -3.0, -1.0, -1.0])
+    assert found["a"] == metrics.Ranked((0, 1), 0.5, not_finite=False) and found["a"].tied
+    assert found["b"] == metrics.Ranked((1, 2), 0.5, not_finite=False)
+    assert metrics.rank_classification(targets, [-2.0, -1.0, -1.0, -2.0, -2.0]) == {
+        "accuracy": 100.0, "ties": 0, "not_finite": 0,
+    }  # fmt: skip
+    assert metrics.rank_classification(targets, [0.0] * 5) == {
+        "accuracy": pytest.approx(100 * (1 / 2 + 2 / 3) / 2), "ties": 2, "not_finite": 0,
+    }  # fmt: skip
+    assert metrics.rank_classification([], []) == {"accuracy": 0.0, "ties": 0, "not_finite": 0}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_never_wins(bad):
+    targets = [("a", 0, True), ("a", 1, False), ("b", 0, True), ("b", 1, False)]
+    found = metrics.rank_classification(targets, [bad, -9.0, bad, bad])
+    assert found == {"accuracy": 0.0, "ties": 0, "not_finite": 2}
+    assert metrics.rank_choices(targets, [bad] * 4)["b"] == metrics.Ranked((), 0.0, True)
+    assert metrics.rank_classification(targets, [-9.0, bad, -9.0, bad])["accuracy"] == 100.0
+
+
+few_scores = st.sampled_from([-1.0, -2.0, math.nan, -math.inf])
+
+
+@given(st.lists(st.tuples(few_scores, st.booleans()), min_size=1, max_size=6), st.randoms())
+def test_the_order_of_options_decides_nothing(options, random):
+    targets = [("a", i, right) for i, (_, right) in enumerate(options)]
+    expected = metrics.rank_classification(targets, [score for score, _ in options])
+    random.shuffle(options)
+    targets = [("a", i, right) for i, (_, right) in enumerate(options)]
+    assert metrics.rank_classification(targets, [score for score, _ in options]) == expected
+
+
+def test_options_with_equal_tokens_are_a_tie(model, params, tmp_path):
+    """Whatever rounding makes of their scores: also where both were cut to the same tokens."""
+    found = records(2)
+    for index in (0, 1):
+        task, record = found[index]
+        longer = np.array([*range(9, 30 + index), EOS], np.int32)
+        found[index] = task, dataclasses.replace(record, targets=longer)
+    partial = tmp_path / "partial-8"
+    rows = [["flan_jax", "identity"], ["task", "x/0#0", -1.0], ["task", "x/0#1", -1.5]]
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tied, other = rank(model, params, tmp_path, 8, found)
+    assert tied.scores == (-1.0, -1.0) and tied.prediction == ""
+    assert len(set(other.scores)) == 3 and other.prediction in other.options
+    summary = report.summarize("m", 0, [tied, other])
+    assert summary["overall"]["ties"] == 1 and summary["overall"]["n"] == 2
+    (note,) = report.notes(summary)
+    assert note.startswith("1 ranked examples have several best options") and "(task: 1)" in note
+
+
+def test_a_model_whose_scores_are_not_numbers_wins_nothing(model, params, tmp_path):
+    broken = jax.tree.map(lambda weights: weights * jnp.nan, params)
+    predictions = rank(model, broken, tmp_path, 8)
+    assert {p.prediction for p in predictions} == {""}
+    summary = report.summarize("m", 0, predictions)
+    expected = {"accuracy": 0.0, "ties": 0, "not_finite": 7, "n": 7}
+    assert summary["overall"] == summary["by_task"]["task"] == expected
+    assert "NaN or infinite, which never win (task: 7)" in report.notes(summary)[0]
+    report.write(str(tmp_path), summary, predictions, "identity")
+    for name in ("partial-8", "predictions.jsonl", "metrics.json"):
+        text = (tmp_path / name).read_text()
+        assert "NaN" not in text
+        for line in text.splitlines() if name != "metrics.json" else [text]:
+            json.loads(line, parse_constant=pytest.fail)
+    # Null reads as what it was.
+    again = report.read(str(tmp_path), "identity")
+    assert all(math.isnan(score) for p in again.predictions for score in p.scores)
+    assert again.summary == summary == report.summarize("m", 0, again.predictions)
+    assert {p.prediction for p in rank(model, broken, tmp_path, 8)} == {""}

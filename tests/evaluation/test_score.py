@@ -5,15 +5,17 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rouge_score import rouge_scorer
 
 from flan_jax import cli
 from flan_jax.errors import ConfigError, DataError, FlanJaxError
-from flan_jax.evaluation import metrics, prediction_files, references, scoring
+from flan_jax.evaluation import metrics, prediction_files, references, rouge, scoring
 from flan_jax.instructions.schema import parse_task
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -108,11 +110,35 @@ texts = st.text(alphabet=st.sampled_from("aAb xyz.,é中 \n"), max_size=12) | st
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=3)), max_size=6))
-def test_scores_are_those_of_the_metrics(pairs):
+def test_scores_are_those_of_rouge_score_and_of_the_metrics(pairs):
     pairs = [(said, tuple(refs)) for said, refs in pairs]
     found = scoring.score_pairs(pairs, processes=1)
     expected = [[metrics.rouge_l(*pair), metrics.exact_match(*pair)] for pair in pairs]
     assert found.tolist() == expected
+    library = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+    for (said, refs), (rouge_l, _) in zip(pairs, found, strict=True):
+        with_words = [text for text in refs if rouge.english().tokenize(text)]
+        scores = [library.score(text, said)["rougeL"].fmeasure for text in with_words]
+        same = any(metrics.as_it_stands(said) == metrics.as_it_stands(text) for text in refs)
+        assert rouge_l == 100 * max([*scores, float(same and with_words != list(refs))])
+
+
+tokens = st.lists(st.sampled_from("abcd"), max_size=20)
+
+
+@given(tokens, tokens)
+def test_the_longest_common_subsequence_is_that_of_the_whole_table(first, second):
+    assert rouge.lcs_length(first, second) == rouge_scorer._lcs_table(first, second)[-1][-1]
+
+
+def test_long_texts_need_neither_hours_nor_all_memory(tmp_path, score):
+    """The table of these two has 400 million cells."""
+    words = [f"w{i * i % 9973}" for i in range(20_000)]
+    refs = write_lines(tmp_path / "r.jsonl", [{"id": "a", "references": [" ".join(words)]}])
+    row = {"id": "a", "prediction": " ".join(reversed(words))}
+    started = time.monotonic()
+    found, _ = score(write_lines(tmp_path / "p.jsonl", [row]), refs)
+    assert time.monotonic() - started < 5 and 0 < found["overall"]["rougeL"] < 100
 
 
 def test_the_number_of_processes_does_not_matter(shared_data):
@@ -180,12 +206,50 @@ def test_missing_duplicate_and_unknown_ids_are_counted(folder, tmp_path, score):
         assert words in said
 
 
-def test_an_empty_answer_matches_a_reference_without_words(tmp_path, score):
-    refs = write_lines(tmp_path / "r.jsonl", [{"id": "a", "references": ["..."]},
-                                              {"id": "b", "references": ["x"]}])  # fmt: skip
-    preds = write_lines(tmp_path / "p.jsonl", [{"id": "b", "prediction": "x"}])
-    found, _ = score(preds, refs)
-    assert found["overall"] == {"rougeL": 50.0, "exact_match": 100.0, "n": 2}
+def test_references_of_signs_are_compared_as_they_stand_and_counted(tmp_path, score):
+    refs = write_lines(tmp_path / "r.jsonl", [{"id": "a", "references": ["...", "再见"]},
+                                              {"id": "b", "references": ["x"]},
+                                              {"id": "c", "references": ["] ]"]}])  # fmt: skip
+    preds = write_lines(tmp_path / "p.jsonl", [{"id": "b", "prediction": "x"},
+                                               {"id": "c", "prediction": "] ]"}])  # fmt: skip
+    found, said = score(preds, refs)
+    assert found["overall"]["rougeL"] == found["overall"]["exact_match"] == pytest.approx(200 / 3)
+    assert found["normalise_to_nothing"] == {"rougeL": 3, "exact_match": 2}
+    assert "as they stand: 3 for ROUGE-L, 2 for exact match ('...', '再见', '] ]')" in said
+
+
+def test_no_answer_is_right_where_the_answers_are_brackets(shared_data, tmp_path, score):
+    case = shared_data / "cases" / "exact_match_punctuation"
+    found, said = score(case / "preds.jsonl", case / "refs.jsonl")
+    assert found["overall"] == {"rougeL": 0.0, "exact_match": 0.0, "n": 5}
+    assert found["reported"]["Word Analogy"]["value"] == 0.0 and "5 for exact match" in said
+    rows = json.loads((shared_data / "bbh" / "dyck_languages.json").read_text())["examples"]
+    refs = [{"id": str(i), "references": [row["target"]]} for i, row in enumerate(rows)]
+    refs = write_lines(tmp_path / "r.jsonl", refs)
+    for answer, expected in ((lambda t: "", 0), (lambda t: t, 100), (lambda t: t + " ]", 0)):
+        preds = [{"id": str(i), "prediction": answer(row["target"])} for i, row in enumerate(rows)]
+        found, _ = score(write_lines(tmp_path / "p.jsonl", preds), refs, "--bootstrap=0")
+        assert found["overall"] == {"rougeL": expected, "exact_match": expected, "n": 250}
+        assert found["normalise_to_nothing"]["exact_match"] == 250
+
+
+def test_a_minus_counts_but_in_the_published_scorer(tmp_path, score):
+    (tmp_path / "task5_minus.json").write_text(json.dumps(task_object(5, [["-5"]])))
+    rows = [{"id": "task5-0000", "references": ["-5"], "task_id": "task5_minus"}]
+    leaderboard = write_lines(tmp_path / "leaderboard.jsonl", rows)
+    ours = write_lines(tmp_path / "ours.jsonl", [{"id": "task5-0000", "references": ["-5"]}])
+    preds = write_lines(tmp_path / "p.jsonl", [{"id": "task5-0000", "prediction": "5"}])
+    for refs, expected in {
+        tmp_path / "task5_minus.json": 100.0,
+        leaderboard: 100.0,
+        ours: 0.0,
+    }.items():
+        assert score(preds, refs)[0]["overall"]["exact_match"] == expected
+    row = {"id": "0", "prediction": "5", "targets": ["-5"]}
+    for task, expected in {"super_ni_task5_minus": 100.0, "ni_v1_subtask001_x": 100.0,
+                           "bbh_object_counting": 0.0}.items():  # fmt: skip
+        found, _ = score(write_lines(tmp_path / "own.jsonl", [{"task": task} | row]))
+        assert found["overall"]["exact_match"] == expected
 
 
 def test_the_leaderboards_references(tmp_path, score):
@@ -348,7 +412,13 @@ def test_several_systems_stand_in_one_table(folder, tmp_path, score, capsys):
         ('{"id": "a", "prediction": "x"}\n{"id"', "line 2: not JSON"),
         ('{"id": "\\ud800", "prediction": "x"}', "must be a name"),
         ('{"Task": "t", "Instance": 3, "prediction": "x"}', "'Instance' must be an object"),
-        ('{"s@a@0_1": [{"index": "1", "output": "x"}]}', "must be a whole number"),
+        ('{"s@a@0_1": [{"index": "1", "output": "x"}]}', "must be a whole number, found a string"),
+        ('{"s@a@0_1": [{"index": true, "output": "x"}]}', "must be a whole number, found true"),
+        ('{"s@a@0_1": [{"index": 1' + "0" * 400 + ', "output": "x"}]}', "found a number of very"),
+        ('{"id": "a", "prediction": "x"}\n{"id": ' + "[" * 10**5, "line 2: nested too deeply"),
+        ('{"id": "a", "prediction": "x"}\n{"id": 1' + "0" * 5000 + "}", "line 2: not JSON"),
+        ('{"' + "x" * 10**5 + '": [3]}', r"p.jsonl: x{80}\[0\] must be an object"),
+        ('{"id": "' + "x" * 10**5 + '", "prediction": "x"}', "is for 'x{80}'..., the references"),
         ('{"s@a@0_1": [3]}', r"s@a@0_1\[0\] must be an object, found a number"),
         ('{"s@a@0_1": []}', "holds no predictions"),
         ('{"id": "unknown", "prediction": "x"}', "no prediction is for an instance"),
@@ -365,7 +435,7 @@ def test_wrong_names_are_one_clear_error(folder, tmp_path, score):
     preds = write_lines(tmp_path / "p.jsonl", answers(folder))
     with pytest.raises(DataError, match="did you mean 'p.jsonl'"):
         score(tmp_path / "p.json", folder)
-    with pytest.raises(ConfigError, match="--processes is a number above 0, not 0"):
+    with pytest.raises(ConfigError, match="--processes: must be a whole number above 0, not '0'"):
         score(preds, folder, "--processes=0")
     with pytest.raises(ConfigError, match="names a file twice"):
         score(preds, folder, f"--predictions={preds}")
@@ -387,8 +457,39 @@ def test_wrong_names_are_one_clear_error(folder, tmp_path, score):
         score(preds, folder)
 
 
+def test_only_regular_files_are_read_and_their_names_lead_nowhere_else(folder, tmp_path, score):
+    preds = write_lines(tmp_path / "p.jsonl", answers(folder))
+    os.mkfifo(tmp_path / "fifo")
+    for path, why in {
+        tmp_path / "fifo": "not a regular file",
+        pathlib.Path("/dev/zero"): "not a regular file",
+        tmp_path / ("x" * 5000): "File name too long",
+        tmp_path / "nul\0": "null byte",
+    }.items():
+        for arguments in ((path, folder), (preds, path)):
+            with pytest.raises(DataError, match=why):
+                score(*arguments)
+    secret = tmp_path / "outside.json"
+    secret.write_text(json.dumps(task_object(9, [["secret"]])))
+    split = folder / "splits" / "default" / "test_tasks.txt"
+    for name, why in {
+        "../../outside": "not inside",
+        str(tmp_path / "outside"): "not inside",
+        "x" * 5000: "holds none of the 1 test tasks",
+        "nul\0": "no path below",
+    }.items():
+        split.write_text(f"{name}\n")
+        with pytest.raises(DataError, match=why):
+            score(preds, folder)
+    (folder / "tasks" / "task009_link.json").symlink_to(secret)
+    split.write_text("task009_link\n")
+    with pytest.raises(DataError, match="a link that leads out of"):
+        score(preds, folder)
+
+
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+    | st.sampled_from(["\ud800", "\0", "\u2028", "@", 10**400, -1, "a@b@_999999"]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["id", "prediction", "task", "targets", "Task", "Instance", "output",
@@ -483,8 +584,6 @@ def tokenizer(tmp_path_factory):
 
 
 def test_pieces_are_counted_without_their_blanks(tokenizer):
-    from rouge_score import rouge_scorer
-
     loaded = scoring.load_tokenizer(str(tokenizer))
 
     class Pieces:
@@ -499,9 +598,9 @@ def test_pieces_are_counted_without_their_blanks(tokenizer):
     ]
     for spec in (tokenizer, tokenizer / "tokenizer.json", tokenizer / "old"):
         found = scoring.score_pairs(pairs, tokenizer=str(spec), processes=1)
-        for (said, refs), (rouge, _) in zip(pairs, found, strict=True):
+        for (said, refs), (rouge_l, _) in zip(pairs, found, strict=True):
             best = max(plain.score(ref, said)["rougeL"].fmeasure for ref in refs)
-            assert rouge == 100 * best > 0
+            assert rouge_l == 100 * best > 0
     assert scoring.score_pairs([("\ud800", ("x",))], tokenizer=str(tokenizer)).tolist() == [[0, 0]]
 
 
@@ -542,8 +641,11 @@ def test_intervals_are_over_tasks_and_seeded():
     assert draw(0) == found and draw(1)["rougeL_ci95"] != found["rougeL_ci95"]
     assert "rougeL_ci95" not in scoring.group_scores(tasks[:25], scores[:25], scoring.Bootstrap())
     assert "rougeL_ci95" not in scoring.group_scores(tasks, scores, scoring.Bootstrap(0))
-    with pytest.raises(ConfigError, match="number of samples"):
-        scoring.Bootstrap(-1)
+    for samples in (-1, 10**9):
+        with pytest.raises(ConfigError, match="number of samples from 0 to 1,000,000"):
+            scoring.Bootstrap(samples)
+    with pytest.raises(ConfigError, match="--seed is a whole number from 0 on, not -1"):
+        scoring.Bootstrap(seed=-1)
 
 
 def test_intervals_weigh_tasks_by_their_instances():

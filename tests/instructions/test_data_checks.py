@@ -3,14 +3,16 @@
 import json
 import os
 import random
+import time
 
 import pytest
+from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.commands.check_folder import run_check
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import encodings, text_overlap
+from flan_jax.instructions import data_checks, encodings, text_overlap
 from flan_jax.instructions.data_checks import check_folder
 from flan_jax.instructions.schema import parse_task
 from flan_jax.instructions.task_checks import CHECKS, Prompts, check_task, label_entropy
@@ -234,6 +236,28 @@ def test_texts_longer_than_a_batch(monkeypatch):
     text_overlap._powers.cache_clear()
 
 
+@pytest.mark.parametrize("text", ["-" * 200_000, "ab " * 60_000])
+def test_one_window_over_and_over_takes_seconds(text):
+    """Each place of the one would match each place of the other."""
+    start = time.monotonic()
+    assert shared(["nothing", text + "x"], ["y" + text, text])[1] == (2, [1])
+    assert shared(["a"] * 20_000, ["a"] * 20_000)[0] == (20_000, list(range(20_000)))
+    assert time.monotonic() - start < 20
+
+
+def test_hints_are_given_where_a_name_may_be_misspelt(tmp_path):
+    files = {f"task{i:04}_{'abcdefgh' * 4}": None for i in range(3000)}
+    (tmp_path / "splits/default").mkdir(parents=True)
+    listed = "\n".join(name.replace("a", "b") for name in files)
+    (tmp_path / "splits/default/train_tasks.txt").write_text(listed)
+    start = time.monotonic()
+    splits = data_checks._Splits(epath.Path(tmp_path))
+    assert len(list(splits.unlisted(files))) == 3000
+    assert time.monotonic() - start < 10
+    (finding,) = splits.unlisted({f"tbsk0001_{'bbcdefgh' * 3}": None})
+    assert finding.note.startswith("no split file names it; did you mean 'tbsk0001_")
+
+
 # --- folders
 
 
@@ -332,10 +356,13 @@ def test_no_file_is_too_broken_to_report(tmp_path_factory, content):
 def test_what_is_no_file_and_names_that_are_no_text(folder, capsys):
     (folder / "tasks" / "task5_folder.json").mkdir()
     (folder / "tasks" / os.fsdecode(b"task6_\xff.json")).write_text("{}")
+    os.mkfifo(folder / "tasks" / "task7_fifo.json")
+    (folder / "tasks" / "task8_link.json").symlink_to("nowhere")
     assert run_check(str(folder), as_json=True) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
     unreadable = [f["task"] for f in findings if f["check"] == "unreadable"]
-    assert unreadable == ["task4_broken", "task5_folder", "task6_\\udcff"]
+    names = ["task4_broken", "task5_folder", "task6_\\udcff", "task7_fifo", "task8_link"]
+    assert unreadable == names
     assert run_check(str(folder)) == 1
     capsys.readouterr().out.encode()
 

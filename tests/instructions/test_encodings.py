@@ -20,6 +20,7 @@ from flan_jax.instructions.encodings import (
     get_encoding,
 )
 from flan_jax.instructions.rendering import Draws, RenderingKey
+from flan_jax.texts import most_bytes
 
 TASK = {
     "Task": "task007_rhyme",
@@ -337,7 +338,7 @@ def sentencepiece_encode():
 )
 def test_the_cheap_path_bounds_sentencepiece(sentencepiece_encode, text):
     """NFKC makes 33 bytes of U+FDFA's three, so bytes of the text alone are no bound."""
-    most = encodings._most_bytes(text) + encodings._EXTRA_TOKENS
+    most = most_bytes(text) + encodings._EXTRA_TOKENS
     assert len(sentencepiece_encode(text)) <= most
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, mixtures, options, registration
+from flan_jax.instructions import cards, mixtures, options, recipes, registration
 from flan_jax.instructions.rendering import Draws, RenderingKey, rendering_context
 from flan_jax.instructions.templates import (
     Template,
@@ -400,7 +400,7 @@ def test_a_recipe_changes_with_what_shapes_the_prompts(toy_card):
             render=registration.templated_renderer(templates, ()),
             facts={"templates": [t.inputs for t in templates], "version": version},
         )  # fmt: skip
-        prints.add(registration.get_recipe("kit_toy").fingerprint())
+        prints.add(recipes.get_recipe("kit_toy").fingerprint())
         seqio.TaskRegistry.remove("kit_toy")
     assert len(prints) == 3
 
@@ -447,7 +447,7 @@ def test_variants_are_further_tasks_over_the_same_examples(toy_card):
         prompt = next(iter(dataset.as_numpy_iterator()))["inputs_pretokenized"].decode()
         row = toy_rows("train")[0]
         assert prompt == template.render(row, row["options"])[0]
-    assert len({registration.get_recipe(name).fingerprint() for name in templates}) == 2
+    assert len({recipes.get_recipe(name).fingerprint() for name in templates}) == 2
     with pytest.raises(DataError, match="'kit_toy_input', template 0: unknown field 'txt'"):
         register_toy(
             dataclasses.replace(card, name="kit_toy"), [said],

@@ -168,7 +168,7 @@ def test_instance_without_input_or_output(field):
         ('{"Instances": NaN}', "not JSON: NaN is not a JSON value"),
         ('{"a": 1, "a": 2}', "not JSON: the key 'a' is there twice in one object"),
         ("9" * 5000, "not JSON: "),
-        ("[" * 100_000, "not a task: nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
         (b"{\xff}", "not UTF-8 text (at byte 1)"),
         (b"\x00\x01", "not JSON: "),
     ],

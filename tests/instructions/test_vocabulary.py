@@ -60,7 +60,7 @@ def test_ids_are_laid_out_as_t5s(any_vocabulary):
     assert [processor.id_to_piece(i) for i in range(5)] == [
         "<pad>", "</s>", "<unk>", "\n", "<0x00>",
     ]  # fmt: skip
-    assert any_vocabulary.encode("<extra_id_0>") == [any_vocabulary.vocab_size - 1]
+    assert processor.piece_to_id("▁<extra_id_0>") == any_vocabulary.vocab_size - 1
 
 
 def test_sizes(trained):
@@ -76,11 +76,53 @@ def test_round_trips_and_tensorflow_agrees(any_vocabulary, text):
     assert any_vocabulary.encode_tf(text).numpy().tolist() == ids
 
 
+SPECIAL = ["</s>", "<pad>", "<unk>", "<extra_id_0>", " <extra_id_99>", "<0x41>", "<s>"]
+ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\u2581\0"))
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\u2581\0")))
+@given(st.lists(ANY_TEXT | st.sampled_from(SPECIAL)).map("".join))
 def test_the_default_vocabulary_gives_any_text_back(text):
     loaded = vocabulary.load_vocabulary("default")
+    ids = loaded.encode(text)
+    assert loaded.decode(ids) == text
+    assert not {0, 1, 2} & set(ids) and max(ids, default=0) < 4096  # no sentinel either
+    assert loaded.encode_tf(text).numpy().tolist() == ids
+
+
+def test_text_without_special_names_has_the_tokens_it_always_had(any_vocabulary):
+    before = seqio.SentencePieceVocabulary(
+        any_vocabulary.sentencepiece_model_file, extra_ids=vocabulary.SENTINELS
+    )
+    texts = [*TEXTS, *some_texts(20), pathlib.Path(__file__).read_text().replace("extra_id", "")]
+    for text in texts:
+        assert any_vocabulary.encode(text) == before.encode(text)
+        assert any_vocabulary.encode_tf(text).numpy().tolist() == before.encode(text)
+    assert vocabulary.vocabulary_fingerprint("default") == "1fe88c7cd39e703f"
+
+
+def test_a_model_with_sentinels_of_its_own_reads_none_from_a_text(trained, tmp_path):
+    """mT5's are in its file."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(trained.read_bytes())
+    kind = sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED
+    proto.pieces.add(piece="▁<extra_id_0>", score=0.0, type=kind)
+    (tmp_path / "own.model").write_bytes(proto.SerializeToString())
+    loaded = vocabulary.load_vocabulary(str(tmp_path / "own.model"))
+    text = "a <extra_id_0> b"
+    assert loaded.encode(text) == vocabulary.load_vocabulary(str(trained)).encode(text)
     assert loaded.decode(loaded.encode(text)) == text
+    assert loaded.vocab_size == 501 and loaded.decode([500]) == "<extra_id_0>"
+
+
+def test_a_task_that_corrupts_spans_means_its_sentinels():
+    """The released base was trained so."""
+    late = seqio.TaskRegistry.get("minilab_text").output_features["inputs"].vocabulary
+    assert late == vocabulary.VOCABULARY
+    assert late.encode("a <extra_id_0>")[-1] == late.vocab_size - 1
+    assert late.encode_tf("a <extra_id_0>").numpy()[-1] == late.vocab_size - 1
+    assert late.vocab_size - 1 not in vocabulary.VOCABULARY.encode("a <extra_id_0>")
 
 
 def test_digits_are_pieces_of_their_own(any_vocabulary):
@@ -168,12 +210,6 @@ def test_the_verb(tmp_path, capsys):
 def test_the_verb_names_wrong_arguments(given, message):
     with pytest.raises(ConfigError, match=message):
         vocab.run(arguments(*given))
-
-
-def test_the_verb_is_declared_without_heavy_imports():
-    source = pathlib.Path(vocab.__file__).read_text()
-    head = source[: source.index("def add_arguments")]
-    assert [line for line in head.splitlines() if "import" in line] == ["import argparse"]
 
 
 def test_specifications(trained, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
+from flan_jax.errors import ConfigError
 from flan_jax.models import attention
 from flan_jax.models.layers import dropout, fold, scan_layers
 from flan_jax.models.t5 import T5, T5Config
@@ -275,13 +276,13 @@ def test_token_beyond_the_vocabulary_is_not_silent():
     "change, message",
     [
         ({"mlp_activations": ("gelo",)}, "gelo.*gelu"),
-        ({"mlp_activations": ()}, "mlp_activations"),
-        ({"num_heads": 0}, "num_heads=0"),
-        ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
+        ({"mlp_activations": ()}, "MLP_ACTIVATIONS"),
+        ({"num_heads": 0}, "NUM_HEADS must be .*, not 0"),
+        ({"dropout_rate": 1.0}, "DROPOUT_RATE must be .*, not 1.0"),
     ],
 )
 def test_config_errors_name_the_field(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         dataclasses.replace(TINY, **change)
 
 

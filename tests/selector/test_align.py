@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import pathlib
 
 import gin
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from flan_jax.errors import ConfigError, DataError
+from flan_jax import files
+from flan_jax.errors import CheckpointError, ConfigError, DataError
 from flan_jax.selector import align as alignment
 from flan_jax.selector import pairs
 from flan_jax.selector.library import Library, LibraryTask
@@ -263,9 +265,58 @@ def test_folders_that_are_something_else(tmp_path):
     (tmp_path / "bad" / alignment.STATE).write_bytes(b"not it")
     with pytest.raises(DataError, match="is corrupt"):
         run(tmp_path / "bad")
-    (tmp_path / "bad" / alignment.RECORD).write_text("{")
-    with pytest.raises(DataError, match="is not JSON"):
+    os.remove(tmp_path / "bad" / alignment.STATE)
+    os.mkfifo(tmp_path / "bad" / alignment.STATE)
+    with pytest.raises(DataError, match="is corrupt .*not a regular file"):
         run(tmp_path / "bad")
+    (tmp_path / "bad" / alignment.RECORD).write_text("{")
+    with pytest.raises(DataError, match="alignment.json: not JSON"):
+        run(tmp_path / "bad")
+
+
+def test_two_alignments_do_not_share_a_folder(tmp_path):
+    with (
+        files.lock_folder(tmp_path / "out"),
+        pytest.raises(CheckpointError, match=f"out is in use by process {os.getpid()} on"),
+    ):
+        run(tmp_path / "out")
+    run(tmp_path / "out")  # a lock that was left behind is no obstacle
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        run(tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
+
+
+def test_a_state_or_record_that_is_wrong_within(tmp_path, monkeypatch):
+    done = run(tmp_path / "out")
+    record = dict(done.record)
+    for field, value in [("losses", [1, "x"]), ("losses", 3), ("found_after", 10**400)]:
+        text = json.dumps(record | {field: value})
+        (tmp_path / "out" / alignment.RECORD).write_text(text)
+        with pytest.raises(DataError, match=f"alignment.json.*{field}"):
+            run(tmp_path / "out")
+    folder = tmp_path / "parts"
+
+    def stops(self, path, create_model_card=True):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tiny, "save_pretrained", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder)
+    state = load_file(folder / alignment.STATE)
+    for tensors, losses in [
+        ({"model.nothing": torch.zeros(1)}, "[1.0]"),
+        (state | {"optimizer.99.step": torch.zeros(1)}, "[1.0]"),
+        (state | {"optimizer.x": torch.zeros(1)}, "[1.0]"),
+        (state, "[NaN]"),
+        (state, "{}"),
+        (state, "1" * 5000),
+    ]:
+        meta = {"fingerprint": record["fingerprint"], "losses": losses}
+        save_file(tensors, folder / alignment.STATE, meta)
+        with pytest.raises(DataError, match="losses|is corrupt"):
+            run(folder)
 
 
 def test_a_loss_that_is_not_finite_stops(tmp_path):

@@ -1,13 +1,16 @@
 """Encoders and the cache: the same vectors however texts are batched, and each made once."""
 
 import json
+import os
+import resource
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, DataError, OutputError
 from flan_jax.selector import vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
 from flan_jax.selector.encoders import Embedder, get_encoder
@@ -205,10 +208,33 @@ def test_a_corrupt_cache_is_said(tmp_path, how):
 
 def test_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="EMBEDDINGS_DIR"):
+    with pytest.raises(OutputError, match="cannot write .*directory; EMBEDDINGS_DIR names another"):
         EmbeddingCache("e" * 64, 3, root=str(tmp_path / "file"))
+    for name in ("lock", "vectors.f32", "texts.bin"):
+        folder = tmp_path / name / ("e" * 32)
+        folder.mkdir(parents=True)
+        os.mkfifo(folder / name)
+        with pytest.raises(OutputError, match=f"cannot write .*{name}"):
+            EmbeddingCache("e" * 64, 3, root=str(tmp_path / name)).add(["a"], unit(1, 3))
     with pytest.raises(ConfigError, match="local folder"):
         EmbeddingCache("e" * 64, 3, root="gs://bucket/x")
+
+
+@pytest.mark.parametrize("room", [4, 20, 40, 100])
+def test_a_full_disk_loses_nothing_that_was_there(tmp_path, room):
+    cache = EmbeddingCache("e" * 64, 3, root=str(tmp_path))
+    cache.add(["a"], unit(1, 3))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (36 + room, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot write .*: File too large; EMBEDDINGS_DIR"):
+            cache.add([str(i) for i in range(20)], unit(20, 3, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for again in (cache, EmbeddingCache("e" * 64, 3, root=str(tmp_path))):
+        assert (again.read(again.rows(["a"])) == unit(1, 3)).all()
+    again.add(["b"], unit(1, 3, 2))
+    assert (again.read(again.rows(["a", "b"])) == np.concatenate([unit(1, 3), unit(1, 3, 2)])).all()
 
 
 def test_an_encoder_that_is_not_reachable_is_one_clear_error(monkeypatch):
@@ -228,6 +254,7 @@ def test_a_model_is_hashed_by_its_files(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     before = hash_folder(str(tmp_path))
     (tmp_path / "README.md").write_text("prose")
+    (tmp_path / ".lock").write_text("whose alignment it is")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_text("weights")
     assert hash_folder(str(tmp_path)) == before
@@ -277,5 +304,28 @@ def test_a_sentence_transformers_folder(tiny_model, tmp_path):
 def test_a_broken_model_folder(tmp_path):
     pytest.importorskip("sentence_transformers")
     (tmp_path / "modules.json").write_text("[")
-    with pytest.raises(ConfigError, match="cannot be loaded"):
+    with pytest.raises(ConfigError, match="cannot be loaded.*encoder lexical"):
         _ = get_encoder(str(tmp_path)).width
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="model.safetensors is not a regular file"):
+        _ = get_encoder(str(tmp_path)).width
+
+
+def test_a_model_folder_runs_no_code_of_its_own(tiny_model, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    own = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\nclass Own: pass\n"
+    (folder / "own.py").write_text(own)
+    monkeypatch.syspath_prepend(str(folder))
+    modules = json.loads((folder / "modules.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    for name, content in [
+        ("modules.json", [{**modules[0], "type": "own.Own"}, *modules[1:]]),
+        ("config.json", {**config, "model_type": "own", "auto_map": {"AutoModel": "own.Own"}}),
+    ]:
+        before = (folder / name).read_text()
+        (folder / name).write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match="cannot be loaded"):
+            _ = get_encoder(str(folder)).width
+        (folder / name).write_text(before)
+    assert get_encoder(str(folder)).width == 32 and not (tmp_path / "ran").exists()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from flan_jax import cli
-from flan_jax.errors import ConfigError, DataError, FlanJaxError
+from flan_jax.errors import ConfigError, DataError, FlanJaxError, OutputError
 from flan_jax.selector import register_mixture
 from flan_jax.selector.manifest import Mixing, read_manifest, write_manifest
 
@@ -124,19 +124,34 @@ def test_rates(tmp_path):
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "is not a manifest"),
+        ("[]", "must be an object, found a list"),
         ("{}", "is not a manifest"),
         ('{"selected": []}', "at least one task"),
         ('{"selected": [{"task": 1}]}', r"selected\[0\]"),
-        ('{"selected": [{"task": "a", "score": NaN}]}', "score must be a number"),
-        ('{"selected": [{"task": "a"}]}', "score must be a number"),
+        ('{"selected": [{"task": "a", "score": NaN}]}', "'score' must be a finite number"),
+        ('{"selected": [{"task": "a"}]}', "'score' is missing"),
+        (f'{{"selected": [{{"task": "a", "score": 1{"0" * 400}}}]}}', "must be a finite number"),
+        (f'{{"selected": [{{"task": "a", "score": 1{"0" * 5000}}}]}}', "not JSON"),
+        ('{"selected": ' + "[" * 100_000, "nested too deeply"),
+        ('{"selected": 3}', "'selected' must be a list of at least one task"),
+        ('{"selected": [{"task": " ", "score": 1}]}', "'task' must be a name"),
         ('{"selected": [{"task": "a", "score": 1}, {"task": "a", "score": 1}]}', "twice"),
-        ('{"format": 9, "selected": [{"task": "a", "score": 1}]}', "format 9"),
+        ('{"format": 9, "selected": [{"task": "a", "score": 1}]}', "'format' is 9, not 1"),
         ('{"selected": [{"task": "a", "score": 1}], "mixture": {"rate": 1}}', "must be an object"),
         ('{"selected": [{"task": "a", "score": 1}], "mixture": {"rates": "x"}}', "not known"),
         ('{"selected": [{"task": "a", "score": 1}], "mixture": {"temperature": 0}}', "above 0"),
+        (
+            f'{{"selected": [{{"task": "a", "score": 1}}], "mixture": {{"cap": -1{"0" * 400}}}}}',
+            "cap = .* must be a whole number above 0",
+        ),
+        (
+            f'{{"selected": [{{"task": "a", "score": 1}}], "mixture": {{"temperature": '
+            f"1{'0' * 400}}}}}",
+            "temperature = .* must be above 0",
+        ),
         ('{"selected": [{"task": "minilab_frist", "score": 1}]}', "import the module"),
     ],
+    ids=lambda value: value[:50],
 )
 def test_wrong_manifests(tmp_path, text, message):
     path = tmp_path / "m.json"
@@ -153,8 +168,9 @@ def test_no_manifest(tmp_path):
         read_manifest(str(tmp_path / "none.json"))
     with pytest.raises(DataError, match="names no manifest"):
         mixtures.resolve("selected:")
-    with pytest.raises(ConfigError, match="cannot write"):
-        write_manifest("/proc/nowhere/m.json", {})
+    for out in ("/proc/nowhere/m.json", str(tmp_path), "/dev/full/m.json"):
+        with pytest.raises(OutputError, match=f"cannot write {out.removesuffix('/m.json')}"):
+            write_manifest(out, {})
     with pytest.raises(ConfigError, match="did you mean 'softmax'"):
         Mixing("sofmax")
 

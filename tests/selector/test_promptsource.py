@@ -68,7 +68,7 @@ def test_a_file(tmp_path):
     assert task.instructions == ("Do and mean the same?",)
     assert (library.counts.inverting, library.counts.empty) == (1, 1)
     read = promptsource.read_file(epath.Path(path)).templates[0]
-    assert (read.name, read.choices, read.languages) == ("same", "no ||| yes", ("en",))
+    assert (read.name, read.original_task) == ("same", True)
 
 
 @pytest.mark.parametrize(
@@ -92,29 +92,48 @@ def test_the_instruction_side(jinja, words):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("templates: {}", "field 'dataset' must be a name"),
-        ("dataset: a", "no field 'templates'"),
-        ("dataset: a\ntemplates: [1]", "field 'templates' must be a mapping"),
-        ("dataset: a\ntemplates: {b: 3}", "template 'b' must be a mapping"),
-        ("dataset: a\ntemplates: {b: {name: c}}", "template 'b' has no field 'jinja'"),
-        ("dataset: a\ntemplates: {b: {jinja: [1]}}", "field 'jinja' must be text"),
+        ("templates: {}", "'dataset' is missing"),
+        ("dataset: ''\ntemplates: {}", "'dataset' must be a name"),
+        ("dataset: a\nsubset: 3\ntemplates: {}", "'subset' must be a string, found a number"),
+        ("dataset: a\nsubset: 2001-01-01\ntemplates: {}", "'subset' .* found a Python date"),
+        ("dataset: [a]\ntemplates: {}", "'dataset' must be a string, found a list"),
+        ("dataset: a", "'templates' is missing"),
+        ("- a", "must be an object, found a list"),
+        ("", "must be an object, found null"),
+        ("dataset: a\ntemplates: [1]", "'templates' must be an object"),
+        ("dataset: a\ntemplates: {b: 3}", "template 'b' must be an object, found a number"),
+        ("dataset: a\ntemplates: {b: {name: c}}", "template 'b': 'jinja' is missing"),
+        ("dataset: a\ntemplates: {b: {jinja: [1]}}", "'jinja' must be a string, found a list"),
+        ("dataset: a\ntemplates: {b: {jinja: 1}}", "'jinja' must be a string, found a number"),
+        ("dataset: a\ntemplates: {b: {jinja: c, name: [d]}}", "'name' must be a string"),
+        ("dataset: a\ntemplates: {b: {jinja: c, metadata: [d]}}", "'metadata' must be an object"),
         ("dataset: a\ntemplates: {b: {jinja: 'c {{ d'}}", "template 'b': .*not closed"),
         ("dataset: a\ntemplates: {b: {jinja: 'c {# d'}}", "template 'b': jinja says"),
         (
             "dataset: a\ntemplates: {b: {jinja: c, metadata: {original_task: 3}}}",
-            "field 'original_task' must be true or false",
+            "'original_task' must be true or false",
         ),
         ("dataset: !!python/object/apply:os.system [true]", "python/object"),
-        ("dataset: 2001-99-99", "is not a promptsource file"),
-        ("dataset: [", "is not a promptsource file"),
+        ("dataset: 2001-99-99", "line 1: not YAML: '2001-99-99' is no timestamp"),
+        ("dataset: [", "not YAML"),
+        ("[" * 50_000, "nested more than 50 deep"),
+        ("dataset: a\ndataset: b", "line 2: the key 'dataset' is there twice"),
         ("dataset: a\ntemplates: {}", "no task with an instruction"),
     ],
+    ids=lambda value: value[:40],
 )
 def test_what_is_wrong_is_named(tmp_path, text, says):
     written(tmp_path, text)
     with pytest.raises(DataError, match=says) as caught:
         read_promptsource(str(tmp_path))
     assert str(tmp_path) in str(caught.value)
+
+
+def test_links_lead_to_each_folder_once(tmp_path):
+    written(tmp_path, FILE)
+    for i in range(30):
+        (tmp_path / "glue" / f"again{i}").symlink_to(tmp_path)
+    assert len(read_promptsource(str(tmp_path)).tasks) == 1
 
 
 def test_folders_without_files(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flan_jax import cli
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, DataError, FlanJaxError, OutputError
 from flan_jax.selector.sentence_models import default_folder
 
 MINILAB = ["--library=tasks.minilab", "--encoder=lexical"]
@@ -90,7 +90,7 @@ def test_samples_are_written_and_compared(select, tmp_path):
     found = manifest(select, *command, f"--samples={path}")
     assert len(found["selected"]) == 2 and target not in found["scores"]
     path.write_text('{"task": "x", "inputs": []}\n')
-    with pytest.raises(DataError, match="line 1: inputs must be texts"):
+    with pytest.raises(DataError, match="line 1: 'inputs' must be a list of at least one string"):
         cli.run(["select", *command, f"--samples={path}"])
 
 
@@ -103,7 +103,14 @@ def test_why_and_the_map_are_pages(select, library, tmp_path):
     select("map", *command, f"--out={tmp_path / 'map.html'}")
     assert "subtract" in (tmp_path / "map.html").read_text()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot write"):
+    for out in (tmp_path / "file" / "map.html", tmp_path):
+        for action in (["map"], ["samples"]):
+            with pytest.raises(OutputError, match=r"cannot write .*(Not a|Is a) directory"):
+                cli.run(["select", *action, f"--library={library}", f"--out={out}"])
+        for option in ("--explain", "--out"):
+            with pytest.raises(OutputError, match="cannot write"):
+                cli.run(["select", *command, *TARGET, f"{option}={out}"])
+    with pytest.raises((ConfigError, OutputError), match="cannot write"):
         cli.run(["select", "map", *command, f"--out={tmp_path / 'file' / 'map.html'}"])
 
 
@@ -160,3 +167,38 @@ def test_align_with_a_real_model(select, library, tmp_path):
 def test_settings_are_taken_and_others_refused(library):
     with pytest.raises(ConfigError, match="did you mean 'EMBEDDINGS_DIR'"):
         cli.run(["select", f"--library={library}", *TARGET, "--gin.EMBEDDING_DIR=x"])
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--bootstrap=1000000000000", "--seed=-1", "-k=0", "-k=1" + "0" * 400, "--threshold=inf"]
+    + ["--z=nan", "--weight=nan", "--temperature=1e400", "--cap=0", "--top-p=nan", "--most=-1"],
+    ids=lambda option: option[:20],
+)
+def test_numbers_out_of_range_are_one_clear_error(library, option):
+    command = ["select", f"--library={library}", "--encoder=lexical", *TARGET, option]
+    command += ["--aggregation=top_p"] if "top" in option else []
+    name = option.strip("-").partition("=")[0].replace("-", "_")
+    with pytest.raises(ConfigError, match=f"{name}.* (must|is a share)") as caught:
+        cli.run(command)
+    assert len(str(caught.value)) < 200
+
+
+def test_every_path_may_begin_at_home(select, library, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = str(library).removeprefix(str(tmp_path))
+    (tmp_path / "t.csv").write_text("source,target,score\nadd,reverse,1\nsort,reverse,9\n")
+    (tmp_path / "sizes.csv").write_text("task,tokens\nadd,12\n")
+    command = [f"--library=~{name}", "--encoder=lexical", "--target-task=reverse", "-k", "1"]
+    command += ["--method=oracle", "--transfer=~/t.csv", "--sizes=~/sizes.csv"]
+    select(*command, "--out=~/out/m.json", "--explain=~/why.html")
+    assert (tmp_path / "out/m.json").exists() and (tmp_path / "why.html").exists()
+    evaluate = ["evaluate", f"--library=~{name}", "--encoder=lexical"]
+    assert select(*evaluate, "--transfer=~/t.csv").out
+    assert select(*evaluate, f"--paraphrases=~{name}").out
+    select("map", f"--library=~{name}", "--encoder=lexical", "--out=~/map.html")
+    assert (tmp_path / "map.html").exists()
+    with pytest.raises(DataError, match=f"{tmp_path}/none.jsonl does not exist"):
+        cli.run(["select", *command[:3], "--method=samples", "--samples=~/none.jsonl"])
+    with pytest.raises(FlanJaxError, match=f"{tmp_path}/none"):
+        cli.run(["select", "--encoder=t5:~/none", f"--library=~{name}", *TARGET, "-k", "1"])

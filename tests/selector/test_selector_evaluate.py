@@ -126,16 +126,24 @@ def test_reading_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no column 'source'"),
+        ("", "transfer.csv: is empty; its first line names source,target,score"),
+        ("\n", "no column 'source'"),
         ("source,targets,score\n", "no column 'target'.*did you mean 'targets'"),
         ("source,target,score\n", "no row"),
         ("source,target,score\nt,t,1\n", "no row"),
-        ("source,target,score\na,t,x\n", "line 2: score must be a number, not 'x'"),
-        ("source,target,score\na,t,nan\n", "line 2: score must be a number"),
-        ("source,target,score\na,t\n", "line 2: score must be a number, not ''"),
+        ("source,target,score\na,t,x\n", "line 2: 'score' must be a finite number, found 'x'"),
+        ("source,target,score\na,t,nan\n", "line 2: 'score' must be a finite number"),
+        ("source,target,score\na,t,1e400\n", "line 2: 'score' must be a finite number"),
+        ("source,target,score\na,t,1,2\n", "line 2: 4 fields, and 3 columns in the first line"),
+        ("source,target,score\r\ra,t,1\ra,t,2", "line 4: 'a' on 't' is there twice"),
+        (f"source,target,score\na,{'t' * 140_000},1", "line 2: field larger than field limit"),
+        ('source,target,score\n"a,t,1\nb,t,2\n', "line [24]: unexpected end of data"),
+        ("source,target,score,source\na,t,1,b\n", "the column 'source' is there twice"),
+        ("source,target,score\na,t\n", "line 2: 'score' must be a finite number, found ''"),
         ("source,target,score\na,t,1\na,t,2\n", "line 3: 'a' on 't' is there twice"),
-        ("source,target,score\n,t,1\n", "line 2: source is empty"),
+        ("source,target,score\n,t,1\n", "line 2: 'source' must not be empty"),
     ],
+    ids=lambda value: value[:40],
 )
 def test_a_wrong_table(tmp_path, text, says):
     with pytest.raises(DataError, match=says):
@@ -164,7 +172,7 @@ def test_what_is_missing_is_named(tmp_path):
         ev.evaluate(transfer, {"target": {"alpha": 1, "betas": 1}})
     with pytest.raises(DataError, match="not a finite number"):
         ev.evaluate(transfer, {"target": {"alpha": 1, "beta": math.nan}})
-    with pytest.raises(DataError, match="no transfer table at"):
+    with pytest.raises(DataError, match="none.csv does not exist"):
         ev.evaluate(str(tmp_path / "none.csv"), {})
     for wrong in ({"ks": ()}, {"ks": (0,)}, {"samples": 0}, {"level": 1.0}):
         with pytest.raises(ConfigError):

@@ -22,6 +22,7 @@ from flan_jax.instructions import (
     datasets,
     fewshot,
     mixtures,
+    recipes,
     registration,
     tfds_source,
 )
@@ -343,10 +344,10 @@ def test_mock_data_of_tfds_is_read(tmp_path, monkeypatch):
 )
 def test_forms_of_options(macros, shown, target, rows_of, monkeypatch):
     rows_of("rte")
-    plain = registration.get_recipe("flan_rte_t0").fingerprint()
+    plain = recipes.get_recipe("flan_rte_t0").fingerprint()
     for name, value in macros.items():
         monkeypatch.setenv(name, value)
-    assert (registration.get_recipe("flan_rte_t0").fingerprint() == plain) == (not macros)
+    assert (recipes.get_recipe("flan_rte_t0").fingerprint() == plain) == (not macros)
     example = examples("flan_rte_t0", "test")[0]
     prompt = example["inputs_pretokenized"].decode()
     assert (shown in prompt) if shown else ("OPTIONS" not in prompt and prompt == prompt.strip())
@@ -583,10 +584,15 @@ def test_a_folder_of_templates_replaces_or_extends(tmp_path):
     "text, message",
     [
         ("templates: []", "at least one template"),
-        ("- a", "no mapping"),
+        ("- a", "must be an object, found a list"),
+        ("templates: [a]", "template 0 must be an object, found a string"),
+        ("templates: [{inputs: [a], targets: b}]", "'inputs' must be a string, found a list"),
+        ("templates: [{inputs: a, targets: 3}]", "'targets' must be a string, found a number"),
+        ("mode: [a]\ntemplates: [{inputs: a, targets: b}]", "'mode' must be a string"),
+        ("templates: [{inputs: a, inputs: b}]", "line 1: the key 'inputs' is there twice"),
         ("templats: [1]", "unknown key 'templats'.*did you mean 'templates'"),
-        ("mode: add\ntemplates: [{inputs: a, targets: b}]", "mode is one of"),
-        ("templates: [{inputs: a}]", "template 0: 'targets' has to be text"),
+        ("mode: add\ntemplates: [{inputs: a, targets: b}]", "'mode' is one of"),
+        ("templates: [{inputs: a}]", "template 0: 'targets' is missing"),
         ("templates: [{inputs: '{premis}', targets: '{answer}'}]", "'premis'.*'premise'"),
         ("templates: [{inputs: '{a', targets: '{answer}'}]", "template 0"),
         ("templates: [{inputs: a, targets: b, reversed: 1}]", "true or false"),
@@ -611,6 +617,10 @@ def test_templates_for_no_dataset(tmp_path):
         with_template_files(flan.DATASETS, folder)
     with pytest.raises(DataError, match="no folder"):
         with_template_files(flan.DATASETS, str(tmp_path / "none"))
+    (tmp_path / "own" / "rtee.yaml").rename(tmp_path / "own" / "rte.yaml")
+    write_templates(tmp_path / "own", "templates: []", "rte.yml")
+    with pytest.raises(DataError, match="rte.yml: rte.yaml is there for that dataset already"):
+        with_template_files(flan.DATASETS, folder)
 
 
 # The lint finds what it says it finds

@@ -11,7 +11,7 @@ import seqio
 from absl import logging
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, registration, rendering
+from flan_jax.instructions import cards, recipes, registration, rendering
 from flan_jax.instructions.mixtures import task_rates
 
 MODULE = "tasks.natural_instructions.ni_v1"
@@ -332,7 +332,7 @@ def test_recipe_follows_file_and_settings(ni_v1, folder, monkeypatch):
     def fingerprint():
         ni_v1.unregister()
         ni_v1.register(str(folder))
-        return registration.get_recipe(f"ni_v1_{name}").fingerprint()
+        return recipes.get_recipe(f"ni_v1_{name}").fingerprint()
 
     seen = [fingerprint()]
     assert fingerprint() == seen[0]
@@ -379,6 +379,27 @@ def test_a_file_that_changes_after_registering_is_noticed(ni_v1, folder):
     write(folder, name, subtask_object(name, 41))
     with pytest.raises(DataError, match="has changed since it was registered"):
         examples(f"ni_v1_{name}", "train")
+    ni_v1.unregister()
+    ni_v1.register(str(folder))
+    assert len(examples(f"ni_v1_{name}", "train")) == 41
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (os.mkfifo, "not a regular file"),
+        (os.mkdir, "Is a directory"),
+        (lambda path: os.symlink("nowhere", path), "does not exist"),
+        (lambda path: os.symlink("/dev/zero", path), "not a regular file"),
+        (lambda path: path.write_text("[" * 1_000_000), "nested too deeply"),
+        (lambda path: path.write_text("9" * 5_000), "not JSON"),
+    ],
+)
+def test_whatever_lies_in_the_place_of_a_file_is_refused_by_name(ni_v1, folder, make, said):
+    make(folder / "subtask001_strange.json")
+    with pytest.raises(DataError, match=f"subtask001_strange.json.*{said}") as caught:
+        ni_v1.register(str(folder))
+    assert len(str(caught.value)) < 500
 
 
 def test_wrong_files(ni_v1, folder, tmp_path):

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,9 +13,11 @@ import pytest
 import seqio
 from absl import logging
 
+from flan_jax import files
 from flan_jax.cli import run
+from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, encodings, registration, rendering
+from flan_jax.instructions import cards, encodings, recipes, registration, rendering
 from flan_jax.instructions.mixtures import member_tasks, task_rates
 from tasks.natural_instructions import index
 
@@ -334,7 +337,7 @@ def test_recipe_follows_file_and_settings(super_ni, folder, monkeypatch):
     def fingerprint():
         super_ni.unregister()
         super_ni.register(str(folder))
-        return registration.get_recipe("super_ni_task001_label").fingerprint()
+        return recipes.get_recipe("super_ni_task001_label").fingerprint()
 
     seen = [fingerprint()]
     assert fingerprint() == seen[0]
@@ -359,7 +362,7 @@ def test_budget_is_kept(super_ni, folder, monkeypatch):
     assert all(words(row)[0].endswith("\nOutput: ") for row in rows)
 
 
-@pytest.mark.parametrize("budget", ["many", "-5", "63", "1.5"])
+@pytest.mark.parametrize("budget", ["many", "-5", "63", "1.5", "9" * 5000, "²5"])
 def test_wrong_budget(super_ni, folder, monkeypatch, budget):
     monkeypatch.setenv("SUPER_NI_BUDGET", budget)
     with pytest.raises(ConfigError, match="SUPER_NI_BUDGET"):
@@ -447,6 +450,49 @@ def test_a_file_that_changes_after_registering_is_noticed(super_ni, folder):
         examples("super_ni_task001_label", "train")
 
 
+def same_size_and_time(path, old, new):
+    """Changes a file so that neither its size nor the time of its modification tells."""
+    before = path.stat()
+    text = path.read_text()
+    assert len(old) == len(new) and old in text
+    path.write_text(text.replace(old, new))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns and path.stat().st_size == before.st_size
+
+
+def targets(root):
+    mixture = prepare("super_ni_task9001_plain", "train", Renderings(), str(root))
+    return {example.target for example in mixture.units[0][0]}
+
+
+def test_a_file_that_changed_without_a_trace_is_prepared_anew(
+    super_ni, shared_data, tmp_path, monkeypatch
+):
+    folder = tmp_path / "changing"
+    shutil.copytree(shared_data / "cases/index_same_mtime/ni2", folder)
+    super_ni.register(str(folder))
+    assert targets(tmp_path) == {"the"}
+    path = folder / "tasks/task9001_plain.json"
+    same_size_and_time(path, '"the"', '"eht"')
+    super_ni.unregister()  # as in another process
+    super_ni.register(str(folder))
+    assert targets(tmp_path) == {"eht"}
+
+    # On storage that tells nothing, what the message advises helps.
+    monkeypatch.setattr(index.files, "stamp", lambda path: files.Stamp(1, 1, 0, 0))
+    super_ni.unregister()
+    super_ni.register(str(folder))
+    same_size_and_time(path, '"eht"', '"het"')
+    super_ni.unregister()
+    super_ni._parse.cache_clear()
+    super_ni.register(str(folder))
+    with pytest.raises(DataError, match="has changed since it was registered: start the process"):
+        examples("super_ni_task9001_plain", "train")
+    super_ni.unregister()
+    super_ni.register(str(folder))
+    assert targets(tmp_path) == {"het"}
+
+
 def test_two_names_that_become_one(super_ni, folder):
     write_task(folder, "task002_many_refs", task_object(2, 2, lambda i: ["x"]))
     with pytest.raises(DataError, match="both be named 'super_ni_task002_many_refs'"):
@@ -530,6 +576,79 @@ def test_all_wrong_files_are_reported_together(folder, reads):
     lines = str(caught.value).splitlines()
     assert (lines[0], len(lines)) == ("15 of 17 task files are wrong:", 12)
     assert lines[-1].strip() == "... and 5 more"
+
+
+def test_the_malformed_files_of_others_are_all_named(shared_data, reads):
+    with pytest.raises(DataError) as caught:
+        index.build_index(str(shared_data / "cases/malformed_json/bad"))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "14 of 15 task files are wrong:" and lines[-1].endswith("and 4 more")
+    for line, place in zip(
+        lines[1:],
+        (
+            "task9101_dupid.json: Instances[1].id is 'task-0', which Instances[0] has already",
+            "task9102_number.json: Instances[0].output[0] must be a string, found a number",
+            "task9103_nested.json: Instances[0].output[0] must be a string, found a list",
+            "task9104_nooutput.json: Instances[0].output must not be empty",
+            "task9105_nopos.json: Positive Examples is missing",
+            "task9106_emptydef.json: Definition[0] must not be blank",
+            "task9107_noinst.json: Instances must not be empty",
+            "task9108_null.json: Instances[0].input must be a string, found null",
+        ),
+        strict=False,
+    ):
+        assert line.strip() == f"tasks/{place}"
+
+
+# What may lie in the place of a task file, and what is said of it.
+STRANGE = {
+    "fifo": (os.mkfifo, "not a regular file"),
+    "folder": (os.mkdir, "Is a directory"),
+    "link to nothing": (lambda path: os.symlink("nowhere", path), "does not exist"),
+    "link to itself": (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
+    "link to a device": (lambda path: os.symlink("/dev/zero", path), "not a regular file"),
+    "link to no task": (lambda path: os.symlink("/etc/hostname", path), "not JSON: "),
+    "huge": (lambda path: path.touch() or os.truncate(path, 1 << 40), "larger than the "),
+    "deep": (lambda path: path.write_text("[" * 1_000_000), "nested too deeply"),
+    "long number": (lambda path: path.write_text("9" * 5_000), "not JSON: "),
+    "large number": (lambda path: path.write_text(f"{10**400}"), "must be an object, found a num"),
+    "nul": (lambda path: path.write_bytes(b'{"Source": ["\0"]}'), "not JSON: "),
+    "half a character": (lambda path: path.write_text('{"\\ud800": 1}'), "unknown field '.ud800'"),
+    "key that is no key": (
+        lambda path: path.write_text(json.dumps({"\x1b[31m" + "x" * 9_000: 1})),
+        r"unknown field '.x1b\[31mx+'\.\.\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_whatever_lies_in_the_place_of_a_task_file_is_refused_by_name(kind, folder, reads):
+    make, said = STRANGE[kind]
+    make(folder / "tasks" / "task777_strange.json")
+    with pytest.raises(DataError, match=f"task777_strange.json.*{said}") as caught:
+        index.build_index(str(folder))
+    assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+def test_settings_that_name_no_file_are_refused(super_ni, folder, monkeypatch):
+    os.mkfifo(folder / "names.txt")
+    for value in ("a/\0", "a/" + "x" * 5000, str(folder / "names.txt"), str(folder) + "/"):
+        if "\0" not in value:  # which no environment variable can hold
+            monkeypatch.setenv("SUPER_NI_TASKS", value)
+            with pytest.raises(DataError):
+                super_ni.register(str(folder))
+        gin.parse_config(f"SUPER_NI_TASKS = {value!r}")
+        try:
+            with pytest.raises(DataError):
+                super_ni.register(str(folder))
+        finally:
+            gin.clear_config()
+    monkeypatch.delenv("SUPER_NI_TASKS")
+    for name in ("SUPER_NI_TRAIN_TASKS", "SUPER_NI_SEED"):
+        monkeypatch.setenv(name, "9" * 5_000)
+        with pytest.raises(ConfigError, match=name):
+            super_ni.register(str(folder))
+        monkeypatch.delenv(name)
 
 
 def test_one_wrong_file_is_one_line(folder, reads):

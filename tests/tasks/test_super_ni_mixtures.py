@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, registration
+from flan_jax.instructions import cards
 from flan_jax.instructions.mixtures import member_tasks, resolve, task_rates
+from flan_jax.instructions.recipes import get_recipe
 from flan_jax.instructions.schema import Instance
 from tasks.natural_instructions import super_ni_mixtures as sn
 
@@ -173,7 +174,7 @@ def test_another_seed_is_another_order_and_another_fingerprint(super_ni, folder,
         tasks = files(f"{TRAIN}_8tasks")
         instances = list(rows("super_ni_task001_a_32inst"))
         recipes = [
-            registration.get_recipe(f"super_ni_task001_a{part}").fingerprint()
+            get_recipe(f"super_ni_task001_a{part}").fingerprint()
             for part in ("", "_32inst", "_64inst")
         ]
         super_ni.unregister()
@@ -295,11 +296,11 @@ def test_any_list_of_tasks(super_ni, folder, tmp_path, monkeypatch, how):
         ("TASKS", "task001_a,super_ni_task001_a", DataError, "names 'task001_a' twice"),
         ("TASKS", "nowhere/mine.txt", DataError, "'nowhere/mine.txt', which does not exist"),
         ("TRAIN_TASKS", "13", DataError, "trains on more than 12"),
-        ("TRAIN_TASKS", "0", ConfigError, "at least 1"),
+        ("TRAIN_TASKS", "0", ConfigError, "above 0"),
         ("TRAIN_TASKS", "8;16", ConfigError, "not '8;16'"),
         ("TRAIN_INSTANCES", "-3", ConfigError, "not '-3'"),
         ("TRAIN_INSTANCES", "1.5", ConfigError, "whole number"),
-        ("SEED", "1,2", ConfigError, "one number"),
+        ("SEED", "1,2", ConfigError, "whole number from 0"),
     ],
 )
 def test_wrong_settings(super_ni, folder, monkeypatch, setting, value, error, said):

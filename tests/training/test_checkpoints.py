@@ -18,10 +18,12 @@ import pytest
 from etils import epath
 
 from flan_jax.errors import CheckpointError, ConfigError
-from flan_jax.training import checkpoints, manifest
-from flan_jax.training.checkpoints import FOLDER, MANIFEST, Saver
+from flan_jax.training import checkpoints, holds, manifest
+from flan_jax.training import saver as saver_lib
+from flan_jax.training.checkpoints import FOLDER, MANIFEST
 from flan_jax.training.retention import Retention
 from flan_jax.training.save_schedule import STEP, TEMPORARY
+from flan_jax.training.saver import Saver
 
 RUN = {"fingerprint": {}, "macros": ""}
 ENCODER, BIAS, HEAD = "encoder/kernel", "encoder/bias", "head/kernel"
@@ -98,7 +100,8 @@ def test_a_damaged_one_takes_no_place(tmp_path):
     save(saver, 4)
     saver.close()
     assert checkpoints.list_steps(str(tmp_path)) == [4, 1]
-    assert len(told) == 1 and "3 is damaged (params/_METADATA has" in told[0]
+    assert len(told) == 2 and "3 is damaged (params/_METADATA has" in told[0]
+    assert "2 is damaged (run/metadata is missing): it counts as none" in told[1]
 
 
 def test_a_metric_that_never_comes_is_told_once(tmp_path):
@@ -157,36 +160,49 @@ def saved_until(monkeypatch, folder, owner, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "there"),
+    ("owner", "name", "there", "sound"),
     [
-        (checkpoints, "write_manifest", [2, 1]),
-        (Saver, "_retire", [2, 1]),
-        (Saver, "_remove", [2, 1]),
-        (type(epath.Path("/")), "rmtree", [2]),
+        (saver_lib, "write_manifest", [2, 1], 1),
+        (Saver, "_retire", [2, 1], 2),
+        (Saver, "_remove", [2, 1], 2),
+        (type(epath.Path("/")), "rmtree", [2], 2),
     ],
     ids=["before the proof", "after it", "before a removal", "within the removal"],
 )
-def test_a_kill_leaves_a_sound_checkpoint(tmp_path, monkeypatch, owner, name, there):
+def test_a_kill_leaves_a_sound_checkpoint(tmp_path, monkeypatch, owner, name, there, sound):
     saved(tmp_path, 1)
     saved_until(monkeypatch, tmp_path, owner, name)
     assert checkpoints.list_steps(str(tmp_path)) == there
-    assert checkpoints.find(str(tmp_path)).step == 2
+    assert checkpoints.find(str(tmp_path), lambda text: None).step == sound
     saved(tmp_path, 3, retention=1)
     assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == ["3"]
 
 
-def test_what_was_resumed_from_counts_though_its_proof_was_killed(tmp_path, monkeypatch):
+def test_what_another_process_left_unproven_is_never_proven_afterwards(tmp_path, monkeypatch):
     saved(tmp_path, 1)
-    saved_until(monkeypatch, tmp_path, checkpoints, "write_manifest")
-    saved(tmp_path, 3, retention=2)
-    assert checkpoints.list_steps(str(tmp_path)) == [3, 2]
-    assert (tmp_path / FOLDER / "2" / MANIFEST).exists()
+    saved_until(monkeypatch, tmp_path, saver_lib, "write_manifest")
+    told: list[str] = []
+    assert checkpoints.find(str(tmp_path), told.append).step == 1
+    assert "2 is damaged (it has no MANIFEST.json" in told[0] and "trying the one before" in told[0]
+    Saver(str(tmp_path), 9).close()
+    assert not (tmp_path / FOLDER / "2" / MANIFEST).exists()
+    saved(tmp_path, 3, retention=9)
+    assert checkpoints.list_steps(str(tmp_path)) == [3, 1]  # it counts for nothing, and goes
+
+
+def test_a_first_save_that_was_killed_counts_as_none(tmp_path, monkeypatch):
+    saved_until(monkeypatch, tmp_path, saver_lib, "write_manifest")
+    told: list[str] = []
+    assert checkpoints.find(str(tmp_path), told.append) is None and len(told) == 1
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        checkpoints.require(str(tmp_path), lambda text: None)
 
 
 KILLED = """
     import sys
     import jax.numpy as jnp
-    from flan_jax.training.checkpoints import Saver, list_steps
+    from flan_jax.training.checkpoints import list_steps
+    from flan_jax.training.saver import Saver
     from flan_jax.training.retention import Retention
 
     saver = Saver(sys.argv[1], Retention(1, keep_period=50, best_metric="loss"))
@@ -290,7 +306,51 @@ def test_a_checkpoint_that_its_run_removes_while_it_is_read(tmp_path, monkeypatc
     monkeypatch.setattr(manifest, "_hash_file", slow)
     told: list[str] = []
     assert checkpoints.find(str(tmp_path), told.append).step == 1
-    assert "vanished" in told[0]
+    assert "vanished while it was looked at: looking again" in told[0]
+
+
+def test_what_is_read_is_not_removed(tmp_path):
+    saved(tmp_path, 1)
+    found = checkpoints.require(str(tmp_path))
+    saved(tmp_path, 2, retention=1)
+    assert checkpoints.list_steps(str(tmp_path)) == [2, 1]
+    jax.tree.map(
+        np.testing.assert_array_equal, checkpoints.restore_params(found.path, target()), values(1)
+    )
+    found.release()
+    saved(tmp_path, 3, retention=1)
+    assert checkpoints.list_steps(str(tmp_path)) == [3]
+
+
+def test_what_is_being_removed_is_not_read(tmp_path):
+    saved(tmp_path, 1, 2)
+    with holds.alone(tmp_path / FOLDER / "2") as free:
+        assert free
+        with pytest.raises(FileNotFoundError, match="is being removed"):
+            holds.Hold(tmp_path / FOLDER / "2")
+        with pytest.raises(CheckpointError, match="vanish before they can be read"):
+            checkpoints.find(str(tmp_path), lambda text: None)
+    assert checkpoints.find(str(tmp_path)).step == 2
+
+
+def test_a_reader_beside_a_run_that_keeps_one(tmp_path):
+    process = child(KILLED.replace("1, keep_period=50", "1"), 1, str(tmp_path))
+    try:
+        while not checkpoints.list_steps(str(tmp_path)):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.001)
+        steps = set()
+        while len(steps) < 8:
+            assert process.poll() is None, process.communicate()[1]
+            found = checkpoints.find(str(tmp_path), lambda text: None)
+            if found is None:  # the first one is not proven yet
+                continue
+            params = checkpoints.load_params_on_host(found.path)
+            np.testing.assert_array_equal(params["w"], np.arange(1000.0))
+            steps.add(found.step)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # Reading.
@@ -376,6 +436,7 @@ MESHES = """
     import jax, jax.numpy as jnp, numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
     from flan_jax.training import checkpoints
+    from flan_jax.training.saver import Saver
 
     def place(devices, shape, axes, specs):
         mesh = Mesh(np.array(jax.devices()[:devices]).reshape(shape), axes)
@@ -384,7 +445,7 @@ MESHES = """
     values = {"a": np.arange(128.0, dtype=np.float32).reshape(16, 8) / 3,
               "b": np.arange(8.0, dtype=np.float32)}
     eight = place(8, (8,), ("data",), {"a": ("data", None), "b": ()})
-    saver = checkpoints.Saver(sys.argv[1], 1)
+    saver = Saver(sys.argv[1], 1)
     saver.save(1, jax.device_put(values, eight), {"m": jnp.zeros(3)},
                {"step": 1, "fingerprint": {}, "macros": ""})
     saver.close()
@@ -424,14 +485,14 @@ PAIR = """
     from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
     address, index, folder = sys.argv[1:]
     jax.distributed.initialize(address, 2, int(index))
-    from flan_jax.training import checkpoints
     from flan_jax.training.retention import Retention
     from flan_jax.training.save_schedule import TEMPORARY, SaveSchedule, SaveTimer
+    from flan_jax.training.saver import Saver
 
     now = 0.0  # process 1's clock runs wild
     timer = SaveTimer(SaveSchedule(7, period_seconds=4, stride=2), clock=lambda: now)
     told = []
-    saver = checkpoints.Saver(folder, Retention(2, best_metric="x"), told.append)
+    saver = Saver(folder, Retention(2, best_metric="x"), told.append)
     mesh = Mesh(np.array(jax.devices()), ("data",))
     params = jax.jit(lambda: {"w": jnp.arange(8.0)},
                      out_shardings=NamedSharding(mesh, P("data")))()
@@ -472,10 +533,13 @@ def test_process_0_decides_for_all(tmp_path):
 def test_exported_weights_are_a_checkpoint_without_an_optimizer(tmp_path):
     found = checkpoints.require(str(saved(tmp_path / "run", 3)))
     found.run["macros"] = "MODEL_DIR = '/somewhere'\nSEED = 0\n"
+    found.run["run_id"] = "0" * 32
     out = checkpoints.export_weights(found, str(tmp_path / "weights"))
     assert sorted(p.name for p in out.iterdir()) == [MANIFEST, "params", "run"]
     exported = checkpoints.require(str(out), weights_only=True)
-    assert exported.step == 3 and exported.run == {**found.run, "macros": "SEED = 0\n"}
+    del found.run["macros"], found.run["run_id"]
+    settings = {"settings_format": 1, "settings": {"SEED": 0}, "left_out": []}
+    assert exported.step == 3 and exported.run == {**found.run, **settings}
     restored = checkpoints.restore_params(exported.path, target())
     for name, array in values(3).items():
         np.testing.assert_array_equal(restored[name], array)

@@ -9,9 +9,10 @@ import gin
 import jax
 import pytest
 
+from flan_jax import json_files
 from flan_jax.cli import run
-from flan_jax.errors import ConfigError, FlanJaxError
-from flan_jax.training import checkpoints, telemetry
+from flan_jax.errors import ConfigError, DataError, FlanJaxError, OutputError
+from flan_jax.training import checkpoints, telemetry, trackers
 from flan_jax.training.hooks import Hook, StopRule, stop_rule
 
 
@@ -196,7 +197,7 @@ def test_peak_of_known_devices(kind, flops):
 
 
 def test_profile_steps_that_cannot_be(tmp_path, prepared_dir):
-    with pytest.raises(FlanJaxError, match="PROFILE_STEPS '5': expected first:last"):
+    with pytest.raises(FlanJaxError, match="PROFILE_STEPS must be .* first:last, .*, not '5'"):
         toy(tmp_path / "run", prepared_dir, profile_steps="5")
 
 
@@ -213,3 +214,31 @@ def test_weights_and_biases(tmp_path, prepared_dir, monkeypatch):
         return
     assert toy(*arguments) == 0
     assert any((tmp_path / "run" / "wandb").glob("offline-run-*"))
+
+
+def test_metrics_are_json_whatever_they_hold(tmp_path):
+    path = tmp_path / trackers.METRICS_FILE
+    lines = trackers.JsonLines(str(tmp_path), 0)
+    lines.write(1, {"loss": 1.5, "validation/a\u2028b": math.nan})
+    lines.write(2, {"loss": math.inf})
+    lines.write(5, {"loss": 0.5})
+    with path.open("a") as file:
+        file.write('{"step": 6, "lo')  # what a killed run was writing
+    with pytest.raises(DataError, match="metrics.jsonl, line 4: not JSON"):
+        trackers.read_metrics(str(tmp_path))
+    trackers.JsonLines(str(tmp_path), 2)
+    assert len(path.read_text().splitlines()) == 2
+    assert trackers.read_metrics(str(tmp_path)) == [
+        {"step": 1, "loss": 1.5, "validation/a\u2028b": None},
+        {"step": 2, "loss": None},
+    ]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OutputError, match=f"cannot write {path}: Is a directory"):
+        lines.write(3, {})
+
+
+def test_goodput_bears_a_damaged_file(tmp_path):
+    (tmp_path / telemetry.Goodput.FILE).write_text('{"unix_seconds": 1' + "0" * 5000 + "}")
+    assert telemetry.Goodput(str(tmp_path)).share() == 0
+    assert json_files.read_json(tmp_path / telemetry.Goodput.FILE)["unix_seconds"] > 1e9

@@ -39,18 +39,24 @@ def test_without_seconds_the_clock_is_no_reason():
 @pytest.mark.parametrize(
     ("make", "macro"),
     [
-        (lambda: Retention(0), "KEEP_CHECKPOINTS=0"),
-        (lambda: Retention(True), "KEEP_CHECKPOINTS=True"),
-        (lambda: Retention(keep_period=-5), "KEEP_CHECKPOINT_PERIOD=-5"),
+        (lambda: Retention(0), "KEEP_CHECKPOINTS must be .*, not 0"),
+        (lambda: Retention(True), "KEEP_CHECKPOINTS must be .*, not True"),
+        (lambda: Retention(keep_period=-5), "KEEP_CHECKPOINT_PERIOD must be .*, not -5"),
         (lambda: Retention(keep_period=30).check_period(20), "KEEP_CHECKPOINT_PERIOD=30 is no mu"),
-        (lambda: Retention(keep_best=0), "KEEP_BEST_CHECKPOINTS=0"),
+        (lambda: Retention(keep_best=0), "KEEP_BEST_CHECKPOINTS must be .*, not 0"),
         (lambda: Retention(best_metric=""), "BEST_METRIC"),
-        (lambda: Retention(best_mode="maxx"), "BEST_MODE='maxx'.*did you mean 'max'"),
-        (lambda: SaveSchedule(0), "CHECKPOINT_PERIOD=0"),
-        (lambda: SaveSchedule(5, period_seconds=0), "CHECKPOINT_SECONDS=0"),
-        (lambda: SaveSchedule(5, period_seconds=math.inf), "CHECKPOINT_SECONDS=inf"),
-        (lambda: SaveSchedule(5, period_seconds="60"), "CHECKPOINT_SECONDS='60'"),
-        (lambda: SaveSchedule(5, stride=0), "LOG_PERIOD=0"),
+        (
+            lambda: Retention(best_mode="maxx"),
+            "BEST_MODE must be .*; did you mean 'max'",
+        ),
+        (lambda: SaveSchedule(0), "CHECKPOINT_PERIOD must be .*, not 0"),
+        (lambda: SaveSchedule(5, period_seconds=0), "CHECKPOINT_SECONDS must be .*, not 0"),
+        (
+            lambda: SaveSchedule(5, period_seconds=math.inf),
+            "CHECKPOINT_SECONDS .*, not inf",
+        ),
+        (lambda: SaveSchedule(5, period_seconds="60"), "CHECKPOINT_SECONDS must be .*, not '60'"),
+        (lambda: SaveSchedule(5, stride=0), "LOG_PERIOD must be .*, not 0"),
     ],
 )
 def test_bad_values_name_their_macro(make, macro):

@@ -4,13 +4,19 @@ import json
 import math
 import os
 import pathlib
+import re
+import shutil
 import sys
 
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 
 from flan_jax.cli import run
 from flan_jax.errors import CheckpointError, ConfigError, FlanJaxError
 from flan_jax.training import checkpoints
+from flan_jax.training.manifest import write_manifest
 
 
 def toy(model_dir, prepared_dir, *gin: str) -> int:
@@ -65,6 +71,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(trained, tmp_path, prepare
     assert "max relative difference 0" in digest_of(capsys, trained, tmp_path / "two")
 
 
+def test_fresh_prepares_again_but_not_for_a_run_that_is_resumed(tmp_path, capsys):
+    def start(*options, steps=2):
+        gin = (f"MODEL_DIR={tmp_path / 'fresh'}", f"TRAIN_STEPS={steps}", "CHECKPOINT_PERIOD=2",
+               f"PREPARED_DIR={tmp_path / 'records'}")  # fmt: skip
+        overrides = [f"--gin.{text}" for text in gin]
+        run(["train", "--gin_file=gin_configs/test/toy.gin", *overrides, *options])
+        return "\nprepared " in capsys.readouterr().out
+
+    assert start()
+    shutil.rmtree(tmp_path / "fresh")
+    assert not start()
+    shutil.rmtree(tmp_path / "fresh")
+    assert start("--fresh")
+    assert not start("--fresh", steps=4)
+
+
 def test_data_digest_is_of_the_ids_trained_on(trained, tmp_path, prepared_dir, capsys):
     toy(tmp_path / "other", prepared_dir, "SEED=1")
     this, other = digest_of(capsys, trained).split(), digest_of(capsys, tmp_path / "other").split()
@@ -111,9 +133,66 @@ def test_every_truncated_file_is_noticed(trained):
         file.write_bytes(kept)
 
 
-def test_a_checkpoint_without_manifest_is_used(trained, capsys):
+@pytest.mark.parametrize("manifest", [None, "{}", "[]", "an entry", "zeros"])
+def test_what_is_not_proven_falls_back_and_stays_unproven(trained, prepared_dir, capsys, manifest):
     expected = digest_of(capsys, trained)
-    (trained / "checkpoints" / "4" / checkpoints.MANIFEST).unlink()
+    newest = trained / "checkpoints" / "4"
+    file, weights = newest / checkpoints.MANIFEST, largest_file(newest / "params")
+    if manifest == "an entry":
+        entries = json.loads(file.read_text())
+        del entries[str(weights.relative_to(newest))]
+        file.write_text(json.dumps(entries))
+    elif manifest == "zeros":  # what a power cut makes of files that nobody synced
+        weights.write_bytes(b"")
+        file.unlink()
+    elif manifest is None:
+        file.unlink()
+    else:
+        file.write_text(manifest)
+    damage(weights, "flipped") if manifest != "zeros" else None
+    assert digest_of(capsys, trained).startswith("step 2 ")
+    toy(trained, prepared_dir)
+    said = capsys.readouterr().out
+    assert "is damaged" in said and "resuming at step 2" in said
+    assert f"set aside {newest} as damaged-4-" in said
+    assert digest_of(capsys, trained) == expected
+    (aside,) = (trained / "checkpoints").glob("damaged-4-*")
+    assert checkpoints.verify(aside) is not None
+
+
+def test_a_run_whose_first_save_was_killed_starts_anew(trained, tmp_path, prepared_dir, capsys):
+    for step in (2, 4):
+        (trained / "checkpoints" / str(step) / checkpoints.MANIFEST).unlink()
+    toy(trained, prepared_dir)
+    said = capsys.readouterr().out
+    assert "starting at step 0" in said and said.count("set aside") == 2
+    assert checkpoints.list_steps(str(trained)) == [4, 2]
+
+
+def test_a_state_that_cannot_be_restored_falls_back(trained, prepared_dir, capsys):
+    """Its manifest is right, and Orbax cannot read it."""
+    expected = digest_of(capsys, trained)
+    newest = trained / "checkpoints" / "4"
+    (newest / "optimizer" / "_METADATA").write_text("{}")
+    write_manifest(epath.Path(newest))
+    toy(trained, prepared_dir)
+    said = capsys.readouterr().out
+    assert "4 cannot be used (" in said and "resuming at step 2" in said
+    assert digest_of(capsys, trained) == expected
+
+
+def test_a_state_that_is_not_finite_falls_back(trained, prepared_dir, capsys):
+    expected = digest_of(capsys, trained)
+    newest = epath.Path(trained) / "checkpoints" / "4"
+    params = {name: jnp.asarray(a) for name, a in checkpoints.load_params_on_host(newest).items()}
+    params["embed/embedding"] = params["embed/embedding"].at[3, 3].set(jnp.nan)
+    newest.joinpath("params").rmtree()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(newest / "params", params)
+    write_manifest(newest)
+    toy(trained, prepared_dir)
+    said = capsys.readouterr().out
+    assert "not finite of embed/embedding" in said and "resuming at step 2" in said
     assert digest_of(capsys, trained) == expected
 
 
@@ -185,6 +264,17 @@ def test_nan_stops_and_names_the_window(tmp_path, prepared_dir):
     assert checkpoints.list_steps(str(tmp_path / "run")) == []
 
 
+@pytest.mark.parametrize("more", [[], ["OPTIMIZER=adamw", "GRADIENT_CLIP_NORM=1.0"]])
+def test_a_gradient_that_overflows_is_never_saved(tmp_path, prepared_dir, more):
+    """Loss and weights stay finite, and every later update would be 0."""
+    with pytest.raises(FlanJaxError) as raised:
+        toy(tmp_path / "run", prepared_dir, "Z_LOSS=1e30", *more)
+    message = str(raised.value)
+    assert re.match(r"the gradient of \S+, .* became (inf|nan) in step 1;", message), message
+    assert "Lower Z_LOSS=1e+30, which makes 100 % of the loss" in message
+    assert checkpoints.list_steps(str(tmp_path / "run")) == []
+
+
 def test_initial_checkpoint_gives_weights_only(trained, tmp_path, prepared_dir, capsys):
     toy(
         tmp_path / "next",
@@ -222,7 +312,10 @@ def test_initial_checkpoint_of_another_shape_names_a_parameter(trained, tmp_path
         ("MIXTURE_OR_TASK_NAME=toy_trian", "did you mean 'toy_train'"),
         ("MIXTURE_OR_TASK_MODULE=toy_task", "no task module 'toy_task'"),
         ("MODEL=t5_1_1/tinny", "did you mean 't5_1_1/tiny'"),
-        ("TASK_FEATURE_LENGTHS={'inputs': 8}", "needs 'inputs' and 'targets'"),
+        (
+            "TASK_FEATURE_LENGTHS={'inputs': 8}",
+            "TASK_FEATURE_LENGTHS must be a mapping",
+        ),
         ("VOCABULARY=nowhere.model", "does not exist"),
     ],
 )

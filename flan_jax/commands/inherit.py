@@ -1,0 +1,108 @@
+"""Settings that come with a checkpoint, for verbs that use it as it was trained.
+
+A checkpoint may be anybody's. What it says of its model and prompts is taken over; what it says of
+places is not, and a task module that it names, which is code, is imported only where it ships with
+the package or where the person at the keyboard named it, or said `--trust`. docs/security.md has
+the rule.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flan_jax import config, terminal
+from flan_jax.commands import common
+from flan_jax.errors import CheckpointError, quoted
+
+_MODULE = "MIXTURE_OR_TASK_MODULE"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --module and --trust."""
+    common.add_module_argument(parser)
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import the task modules that the checkpoint names, and read the places it names: "
+        "for checkpoints of your own",
+    )
+
+
+def part(found: Any, trust: bool = False) -> config.Part:
+    """Returns the settings of a checkpoint as a part of a configuration.
+
+    Args:
+        found: a `flan_jax.training.checkpoints.Found`.
+        trust: whether places that it names count, too.
+
+    Raises:
+        CheckpointError: they are not data, or refer to what is not of this package.
+    """
+    from flan_jax.training import carried_vocabulary, own_runs, stored_settings
+
+    where = f"checkpoint {found.path}"
+    kept, local = stored_settings.split(stored_settings.decode(found.run, where))
+    settings = {**kept, **(local if trust else {})}
+    settings |= own_runs.recall(found.run, found.path) or {}
+    if (vocabulary := carried_vocabulary.spec_in(found.path)) is not None:
+        settings["VOCABULARY"] = vocabulary
+    stored_settings.check_configurables(settings, where)
+    return config.Part(str(found.path), stored_settings.as_gin(settings))
+
+
+def check(
+    found: Any, parts: Sequence[config.Part], inherited: config.Part, args: argparse.Namespace
+) -> None:
+    """Refuses modules, and says which settings are missing, that only a checkpoint names.
+
+    Args:
+        found: the checkpoint.
+        parts: the composed configuration.
+        inherited: the one of them that came with the checkpoint.
+        args: what was asked for: `module` and `trust`.
+
+    Raises:
+        CheckpointError: names the module, and what would let it in.
+    """
+    _check_modules(parts, inherited, args)
+    from flan_jax.training import stored_settings
+
+    where = f"checkpoint {found.path}"
+    _, local = stored_settings.split(stored_settings.decode(found.run, where))
+    values = config.macros(parts)
+    shaping = {*local} & stored_settings.SHAPING | {*found.run.get("left_out", ())}
+    missing = sorted(name for name in shaping if not (values.get(name) or os.environ.get(name)))
+    if not missing:
+        return
+    shown = [name[:99] + (f" ({quoted(local[name])})" if name in local else "") for name in missing]
+    terminal.warn(
+        f"{where} was trained with settings that it does not hand on: {', '.join(shown[:9])}. Give "
+        f"--gin.{missing[0][:99]}=... where they matter{', or --trust' if local else ''}"
+    )
+
+
+def _check_modules(
+    parts: Sequence[config.Part], inherited: config.Part, args: argparse.Namespace
+) -> None:
+    """Refuses a task module that nobody but a checkpoint names.
+
+    Raises:
+        CheckpointError: names the module, and what would let it in.
+    """
+    given = config.macros(parts[parts.index(inherited) + 1 :])
+    if args.trust or _MODULE in given:
+        return
+    for name in _stored_modules(config.macros([inherited]), inherited.origin):
+        if name not in args.module and not config.ships_with_package(name):
+            raise CheckpointError(
+                f"checkpoint {inherited.origin} wants the task module {quoted(name)}, which is "
+                f"code and does not ship with flan-jax: add --module={name} if you know it, "
+                f"--gin.{_MODULE}=None to do without, or --trust if the checkpoint is your own"
+            )
+
+
+def _stored_modules(settings: Mapping[str, Any], where: str) -> list[str]:
+    from flan_jax.training import stored_settings
+
+    return stored_settings.modules_of(config.resolved(settings), f"checkpoint {where}")
