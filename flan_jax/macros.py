@@ -311,8 +311,10 @@ def check_environment(given: Iterable[str] = ()) -> None:
     Raises:
         ConfigError: names the variable, the value and what is expected.
     """
-    for name in set(SETTINGS) - set(given):
-        if value := os.environ.get(name):
+    given = set(given)
+    for name in SETTINGS:
+        value = os.environ.get(name)
+        if value and name not in given:
             TABLE[name].check(value, "environment variable ")
             if TABLE[name].path:
                 os.environ[name] = in_full(value)

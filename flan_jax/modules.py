@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import os
 import sys
+import sysconfig
 import traceback
 import types
 from collections.abc import Sequence
@@ -29,27 +30,27 @@ _MOST_FRAMES = 6
 
 
 def known_task_modules() -> list[str]:
-    """Returns the modules under tasks/, for suggestions and for `flan-jax tasks`."""
+    """Returns the modules below tasks/, for suggestions and for `flan-jax tasks`.
+
+    The bare name `tasks` is none of them: it registers nothing, and people call their own so.
+    """
     folder = ROOT / "tasks"
     found = []
     for path in sorted(folder.rglob("*.py")):
         relative = path.relative_to(ROOT).with_suffix("")
         parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
         found.append(".".join(parts))
-    return found
+    return [name for name in found if name != "tasks"]
 
 
 def ships_with_package(module: str) -> bool:
-    """Whether a task module is one of this package's own, whatever lies in other folders.
-
-    The bare name `tasks` is not: it registers nothing, and people call their own modules that.
-    """
+    """Whether a task module is one of this package's own, whatever lies in other folders."""
     return isinstance(module, str) and module in _shipped()
 
 
 @functools.cache
 def _shipped() -> frozenset[str]:
-    return frozenset(known_task_modules()) - {"tasks"}
+    return frozenset(known_task_modules())
 
 
 def is_file_name(name: str) -> bool:
@@ -121,9 +122,12 @@ def _import(name: str) -> types.ModuleType:
 
 
 def _say(text: str) -> None:
+    import multiprocessing
+
     from flan_jax import terminal
 
-    terminal.say_aside(text)
+    if multiprocessing.parent_process() is None:  # workers need not repeat it
+        terminal.say_aside(text)
 
 
 def _in_working_directory(name: str) -> str | None:
@@ -339,6 +343,7 @@ def _frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 def whence(error: BaseException) -> str:
     """Returns ` (file, line 3)`, the innermost place in code of a user; empty if there is none."""
-    elsewhere = (sys.prefix, sys.base_prefix, str(ROOT / "flan_jax"))
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    elsewhere = (*libraries, str(ROOT / "flan_jax"))
     own = [frame for frame in _frames(error) if not frame.filename.startswith(elsewhere)]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -1,5 +1,7 @@
 """The command line: help, misspelt words, exit statuses, and how little it imports."""
 
+import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -8,7 +10,8 @@ import pytest
 
 import flan_jax
 from flan_jax import cli
-from flan_jax.errors import FlanJaxError
+from flan_jax.commands import common
+from flan_jax.errors import ConfigError, FlanJaxError
 
 HEAVY = ["jax", "flax", "tensorflow", "seqio", "numpy", "gin", "transformers", "torch", "rich"]
 GIN_VERBS = ("train", "eval", "prepare", "gin", "tasks")
@@ -133,6 +136,79 @@ def test_a_verb_without_gin_says_so(verb):
 def test_other_verbs_take_gin(verb):
     """Help comes from the parser, so the overrides before it were accepted."""
     assert exits([verb, "--gin.X=1", "--help"]) == 0
+
+
+# Options and arguments that are words; a new one that is a path has to say so.
+WORDS = {
+    "--aggregation", "--among", "--combine", "--coordinator_address", "--count_encoding",
+    "--diversity", "--encoding", "--engine", "--exclude", "--held-out", "--library", "--method",
+    "--profile_steps", "--rates", "--run", "--split", "--target", "--target-source",
+    "--target-task", "--template", "--transform", "--device", "names", "--beam",
+}  # fmt: skip
+
+
+def options_of(parser):
+    """The options and arguments of a parser and of those below it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options_of(below)
+        elif action.nargs != 0 and not action.choices:
+            yield action.option_strings[-1] if action.option_strings else action.dest, action
+
+
+def parser_of(verb):
+    parser = cli._Parser(prog=f"flan-jax {verb}", allow_abbrev=False)
+    module = importlib.import_module(f"flan_jax.commands.{verb.replace('-', '_')}")
+    module.add_arguments(parser)
+    return parser
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_option_says_what_it_is(verb, tmp_path, monkeypatch):
+    """Numbers are checked, and `~`, which the shell leaves alone after `=`, is somebody's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, action in options_of(parser_of(verb)):
+        if action.type is None:
+            assert name in WORDS, f"{verb} {name}"
+            continue
+        for wrong in ("9" * 5000, "a\0b", "a" * 5000):
+            with pytest.raises((argparse.ArgumentTypeError, ConfigError)) as raised:
+                action.type(wrong)
+            assert len(str(raised.value)) < 300
+        if name in ("--out", "--checkpoint", "--gin_file", "--module", "--predictions"):
+            assert action.type("~/a.py") == f"{tmp_path}/a.py"
+        if action.type is common.path:
+            assert action.type("~/x@best") == f"{tmp_path}/x@best"
+            assert action.type("a/~") == "a/~"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["eval", "--out=a\0b"], "--out: must be a path without NUL, not 'a\\x00b'"),
+        (["prepare", "--workers=0"], "--workers: must be a whole number above 0, not '0'"),
+        (["prepare", "--workers=1e3"], "--workers: must be a whole number above 0, not '1e3'"),
+        (["model-info", "--devices=" + "9" * 5000], "--devices: must be a whole number above 0"),
+        (["select", "--level=nan"], "unrecognized"),
+        (["select", "evaluate", "--level=nan"], "--level: must be a finite number"),
+        (["select", "evaluate", "--seed=1180591620717411303424"], "from 0 to 4,294,967,295"),
+        (["select", "--temperature=inf"], "--temperature: must be a finite number above 0, not"),
+        (["score", "--track=x"], "--track: invalid choice"),
+    ],
+)  # fmt: skip
+def test_a_value_that_an_option_cannot_have_is_one_error(arguments, said, capsys):
+    if said == "unrecognized":
+        assert exits(arguments) == 2 and said in capsys.readouterr().err
+        return
+    with pytest.raises(ConfigError) as raised:
+        cli.run(arguments)
+    assert said in str(raised.value) and len(str(raised.value)) < 300
+
+
+def test_an_argument_with_control_characters_reaches_no_terminal(capsys):
+    assert exits(["train", "--gin_file=x", "--no\x1b[31m"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_gin_argument_without_a_value_is_an_error():

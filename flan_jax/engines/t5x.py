@@ -208,7 +208,9 @@ def environment() -> dict[str, str]:
     own = [] if _ROOT.name in ("site-packages", "dist-packages") else [str(_ROOT)]
     folders = [*source_folders(), *own, os.environ.get("PYTHONPATH", "")]
     pythonpath = os.pathsep.join(folder for folder in folders if folder)
-    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": pythonpath}
+    # Modules of the working directory are found as by plain `python -m t5x.train`.
+    own_path = {"PYTHONPATH": pythonpath, "PYTHONSAFEPATH": ""}
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **own_path}
 
 
 def launch(gin_text: str, verb: str) -> int:
