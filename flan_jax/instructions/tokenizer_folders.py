@@ -71,11 +71,8 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         self._eos, self._unk = named["eos_token"], named["unk_token"]
         if self._eos is None:
             raise DataError(f"vocabulary {self._folder!r} names no end-of-sequence token")
-        # SeqIO, T5X and our models all read token 0 as padding.
-        if pad := named["pad_token"]:
-            raise DataError(
-                f"vocabulary {self._folder!r} pads with token {pad}; it has to be token 0"
-            )
+        # Where none is named, any will do: padding is told by lengths.
+        self._pad, self._bos = named["pad_token"] or 0, named["bos_token"]
         listed = self._tokenizer.get_added_tokens_decoder()
         special = {number for number, token in listed.items() if token.special}
         special |= {number for number in named.values() if number is not None}
@@ -105,7 +102,16 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         usual = self._named({}, "eos_token")
         eos = b"" if self._eos == usual else f"/eos={self._eos}".encode()
         whole = b"/whole" if self._was_bounded else b""
-        return files.read_bytes(self._file) + eos + whole
+        pad = f"/pad={self._pad}".encode() if self._pad else b""
+        return files.read_bytes(self._file) + eos + whole + pad
+
+    @property
+    def pad_id(self) -> int:
+        return self._pad
+
+    @property
+    def bos_id(self) -> int | None:
+        return self._bos
 
     @property
     def eos_id(self) -> int | None:

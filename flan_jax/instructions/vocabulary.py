@@ -268,5 +268,14 @@ def check_vocabulary(rows: int) -> None:
 
 
 def late_vocabulary() -> LateVocabulary:
-    """Returns the shared vocabulary; what T5X's gin files bind."""
+    """Returns the shared vocabulary; what T5X's gin files bind.
+
+    Raises:
+        ConfigError: it pads with another token than 0, which T5X takes for padding.
+    """
+    if VOCABULARY.pad_id:
+        raise ConfigError(
+            f"VOCABULARY {quoted(VOCABULARY.spec)} pads with token {VOCABULARY.pad_id}; T5X takes "
+            "token 0 for padding, and no other"
+        )
     return VOCABULARY

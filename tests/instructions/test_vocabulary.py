@@ -266,11 +266,15 @@ def test_a_hugging_face_folder(tmp_path):
     assert loaded.decode([3, 1]) == "cat"
 
 
-def test_a_tokenizer_that_pads_with_another_token_than_0_is_refused(tmp_path):
-    """SeqIO, T5X and our models take token 0 for padding."""
+def test_a_tokenizer_may_pad_with_any_token_but_on_t5x(tmp_path):
     folder = save_tokenizer(tmp_path, ["<unk>", "</s>", "<pad>", "cat"])
-    with pytest.raises(DataError, match="pads with token 2"):
-        vocabulary.load_vocabulary(folder)
+    loaded = vocabulary.load_vocabulary(folder)
+    assert (loaded.pad_id, loaded.eos_id, loaded.bos_id) == (2, 1, None)
+    assert loaded.encode("cat </s> <pad>")[0] == 3 and loaded.decode([3, 1, 2, 2]) == "cat"
+    vocabulary.VOCABULARY.use(folder)
+    assert vocabulary.VOCABULARY.pad_id == 2
+    with pytest.raises(ConfigError, match="pads with token 2; T5X takes token 0"):
+        vocabulary.late_vocabulary()
 
 
 def test_the_default_model_is_the_one_named_here():
