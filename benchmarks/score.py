@@ -25,7 +25,7 @@ TASKS, PER_TASK, SHORT = 119, 100, (16, 74)  # two tasks have fewer: 11,810 in a
 
 def make_files(folder: str, out: pathlib.Path) -> int:
     """Writes references.jsonl, answers.jsonl and inputs.jsonl; returns the number of lines."""
-    from flan_jax.evaluation.references import read_references
+    from flan_jax.scoring.references import read_references
 
     tasks = list(read_references(folder).by_task.items())
     rows: dict[str, list[dict]] = {"references": [], "answers": [], "inputs": []}

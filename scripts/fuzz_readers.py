@@ -68,7 +68,7 @@ SUBTASK = {
 
 
 def _super_ni(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.instructions import encodings, schema
+    from flan_jax.natural_instructions import encodings, schema
 
     task = schema.parse_task(content, file="task001_sum.json")
     instance = task.instances[0].to_object()
@@ -80,13 +80,13 @@ def _super_ni(folder: pathlib.Path, content: bytes) -> None:
 
 
 def _subtask(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.instructions import schema_v1
+    from flan_jax.natural_instructions import schema_v1
 
     schema_v1.parse_subtask(content, file="subtask001_sum.json").prompt_object(2)
 
 
 def _folder_of_tasks(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.instructions import data_checks
+    from flan_jax.natural_instructions import data_checks
 
     root = folder / "folder"
     _put(root / "tasks" / "task001_sum.json", content)
@@ -96,7 +96,7 @@ def _folder_of_tasks(folder: pathlib.Path, content: bytes) -> None:
 
 
 def _split(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.evaluation import references
+    from flan_jax.scoring import references
 
     _put(folder / "split" / "tasks" / "task001_sum.json", json.dumps(TASK).encode())
     _put(folder / "split" / "splits" / "default" / "test_tasks.txt", content)
@@ -218,13 +218,13 @@ REFERENCES = [
 
 
 def _predictions(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.evaluation import prediction_files
+    from flan_jax.scoring import prediction_files
 
     prediction_files.read_predictions(_put(folder / "predictions.jsonl", content))
 
 
 def _references(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.evaluation import references
+    from flan_jax.scoring import references
 
     references.read_references(_put(folder / "references.json", content))
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from flan_jax.evaluation.generation import Prediction
 from flan_jax.pages import charts
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.selector import explain
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library, LibraryTask

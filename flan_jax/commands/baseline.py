@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     files.check_out(args.out)
     common.configure(config.compose_settings(args.gin_overrides))
     _import(args.module)
-    from flan_jax.evaluation import baselines
     from flan_jax.json_files import write_lines
+    from flan_jax.scoring import baselines
 
     rows = list(baselines.predict(args.method, args.mixture, args.split))
     write_lines(args.out, rows)

@@ -37,7 +37,7 @@ def run_check(
         DataError: there is no such folder or task.
         ConfigError: no such encoding, or the budget is not a positive number.
     """
-    from flan_jax.instructions import data_checks
+    from flan_jax.natural_instructions import data_checks
 
     prompts = _prompts(encoding, budget) if encoding else None
     report = data_checks.check_folder(folder, names, prompts=prompts, watch=_watched)
@@ -65,8 +65,8 @@ def _prompts(encoding: str, budget: int) -> Any:
         ConfigError: no such encoding, or the budget is not a positive number.
     """
     from flan_jax.errors import ConfigError
-    from flan_jax.instructions import encodings
-    from flan_jax.instructions.task_checks import Prompts
+    from flan_jax.natural_instructions import encodings
+    from flan_jax.natural_instructions.task_checks import Prompts
 
     encodings.get_encoding(encoding)
     if budget < 1:
@@ -110,7 +110,7 @@ def _opening(report: Any) -> Iterator[str]:
 
 
 def _summary_table(report: Any) -> Any:
-    from flan_jax.instructions.task_checks import CHECKS
+    from flan_jax.natural_instructions.task_checks import CHECKS
 
     table = terminal.table("What was found")
     table.add_column("check", no_wrap=True)

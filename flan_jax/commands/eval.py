@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     inherit.check(found, parts, inherited, args)
     common.configure(parts, modules)
     config.import_modules(args.module)
-    from flan_jax.evaluation import report
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
+    from flan_jax.scoring import report
 
     with border(f"settings of checkpoint {found.path}", ConfigError):
         chosen = EvalConfig()  # type: ignore[call-arg]

@@ -87,11 +87,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Returns the summary and what is to be said beside it."""
-    from flan_jax.evaluation import prediction_files, scoring
-    from flan_jax.evaluation.references import read_references
+    from flan_jax.scoring import prediction_files, summaries
+    from flan_jax.scoring.references import read_references
 
-    scoring.import_rouge_quickly()
-    tokenizer, bootstrap = _tokenizer(args), scoring.Bootstrap(args.bootstrap, args.seed)
+    summaries.import_rouge_quickly()
+    tokenizer, bootstrap = _tokenizer(args), summaries.Bootstrap(args.bootstrap, args.seed)
     sets, formats = _read_all(args)
     if args.references:
         references = read_references(args.references, args.track)
@@ -100,15 +100,15 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     matched = [prediction_files.match(one, references, carried=not args.references) for one in sets]
     prediction_files.check_overlap(matched, references)
     scored = [found for one in matched for found, _ in one.pairs]
-    scores = scoring.score_pairs(
+    scores = summaries.score_pairs(
         [(said, found.references) for one in matched for found, said in one.pairs],
         published=[found.published for found in scored],
         tokenizer=tokenizer,
         processes=args.processes,
     )
-    wordless = scoring.wordless(scored, tokenizer)
+    wordless = summaries.wordless(scored, tokenizer)
     by_set = len(sets) > 1 or "ni_v1" in formats
-    summary = scoring.summarize(references.name, matched, scores, bootstrap, by_set=by_set)
+    summary = summaries.summarize(references.name, matched, scores, bootstrap, by_set=by_set)
     summary |= {
         "track": args.track,
         "format": ", ".join(formats),
@@ -123,7 +123,7 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if references.absent_tasks:
         absent = len(references.absent_tasks)
         notes.append(f"{args.references} lacks {absent} test tasks of the track {args.track}")
-    if tokenizer and (note := scoring.tokenizer_note(tokenizer)):
+    if tokenizer and (note := summaries.tokenizer_note(tokenizer)):
         notes.append(note)
     return summary, notes
 
@@ -147,15 +147,15 @@ def _tokenizer(args: argparse.Namespace) -> str | None:
         ConfigError: it is needed and not given, or given and not needed.
     """
     from flan_jax.errors import ConfigError
-    from flan_jax.evaluation import scoring
+    from flan_jax.scoring import summaries
 
     if args.track == "default":
         if args.tokenizer:
             raise ConfigError("--tokenizer goes with --track=xlingual")
         return None
     if not args.tokenizer:
-        raise ConfigError(scoring.HOW_TO_GET)
-    scoring.load_tokenizer(args.tokenizer)
+        raise ConfigError(summaries.HOW_TO_GET)
+    summaries.load_tokenizer(args.tokenizer)
     return str(args.tokenizer)
 
 
@@ -164,7 +164,7 @@ def _read_all(args: argparse.Namespace) -> tuple[list[Any], list[str]]:
     import dataclasses
 
     from flan_jax.errors import ConfigError
-    from flan_jax.evaluation import prediction_files
+    from flan_jax.scoring import prediction_files
 
     if len(set(args.predictions)) != len(args.predictions):
         raise ConfigError("--predictions names a file twice")

@@ -14,10 +14,12 @@ from flan_jax import files, macros, terminal
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError
-from flan_jax.evaluation import generation, ranking, report
+from flan_jax.evaluation import generation, ranking
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import checkpoints, identity
 from flan_jax.training import mesh as mesh_lib
 
@@ -175,7 +177,7 @@ def _evaluate(
     # Of all that the answers depend on: neither finished nor partial ones of another are used.
     identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def finish(predictions: Sequence[generation.Prediction]) -> dict[str, Any]:
+    def finish(predictions: Sequence[Prediction]) -> dict[str, Any]:
         summary = report.summarize(config.mixture, found.step if found else 0, predictions)
         summary["decoding"] = config.decoding.describe()
         if mixture.left_out:

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flan_jax import metrics
 from flan_jax.data.records import Example
-from flan_jax.evaluation import metrics
-from flan_jax.evaluation.generation import Partial, Prediction, bucket_length
+from flan_jax.evaluation.generation import Partial, bucket_length
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing, Sequences, pad
+from flan_jax.scoring.predictions import Prediction
 
 Record = tuple[str, Example]
 
@@ -188,15 +189,3 @@ def _prediction(task: str, options: Sequence[Example], scores: Sequence[float]) 
         form=first.form,
         scores=tuple(scores),
     )
-
-
-def score_targets(
-    predictions: Sequence[Prediction],
-) -> tuple[list[tuple[str, int, bool]], list[float]]:
-    """Returns what a SeqIO score metric takes: targets and scores, one of each an option."""
-    targets = [
-        (prediction.id, index, option in prediction.targets)
-        for prediction in predictions
-        for index, option in enumerate(prediction.options)
-    ]
-    return targets, [score for prediction in predictions for score in prediction.scores]

@@ -204,7 +204,7 @@ def register_task(
     Raises:
         DataError: the name is taken.
     """
-    from flan_jax.evaluation import metrics
+    from flan_jax import metrics
 
     if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
         raise DataError(f"a task or mixture named {name!r} is registered already")

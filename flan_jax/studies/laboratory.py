@@ -8,9 +8,9 @@ Each also exists as `..._input`, without instructions.
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from flan_jax.evaluation import report
-from flan_jax.evaluation.generation import Prediction
 from flan_jax.instructions import cards, mixtures
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 
 SEEN = "seen"
 NEW_WORDINGS = "new_wordings"

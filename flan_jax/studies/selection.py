@@ -17,10 +17,10 @@ from etils import epath
 import flan_jax
 from flan_jax import json_files, macros, terminal
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.evaluation import report
 from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
 from flan_jax.kinds import Whole
+from flan_jax.scoring import report
 from flan_jax.selector import baselines, manifest, sources
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library

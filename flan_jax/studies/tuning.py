@@ -17,10 +17,10 @@ from etils import epath
 import flan_jax
 from flan_jax import config, json_files, terminal
 from flan_jax.errors import ConfigError
-from flan_jax.evaluation import report
-from flan_jax.evaluation.generation import Prediction
 from flan_jax.files import replace_text
 from flan_jax.instructions import mixtures
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.studies import laboratory, page, runs
 from flan_jax.studies.laboratory import INPUT, STRUCTURES
 from flan_jax.studies.page import Arm

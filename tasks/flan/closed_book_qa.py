@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Fields, Row, Template, splits
 
 CLUSTER = "closed_book_qa"

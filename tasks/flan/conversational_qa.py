@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Row, Template, splits, texts
 
 CLUSTER = "conversational_qa"

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Row, Template, choose, splits, tidy
 
 CLUSTER = "coreference"

@@ -1,6 +1,6 @@
 """Linguistic acceptability: is a sentence one that native speakers accept?"""
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Fields, Row, Template, classes, splits
 
 CLUSTER = "linguistic_acceptability"

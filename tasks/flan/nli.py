@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Fields, Row, Template, classes, splits, texts
 
 CLUSTER = "nli"

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Fields, Row, Template, splits, texts
 
 CLUSTER = "reading_comprehension_with_commonsense"

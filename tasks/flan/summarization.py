@@ -3,7 +3,7 @@
 import html
 import re
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Fields, Row, Template, splits, texts, tidy
 
 CLUSTER = "summarization"

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Row, Template, splits, texts
 
 CLUSTER = "translation"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flan_jax.evaluation import metrics
+from flan_jax import metrics
 from tasks.flan.common import Dataset, Row, Template, classes, splits
 
 CLUSTER = "word_sense"

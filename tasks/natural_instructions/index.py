@@ -27,7 +27,7 @@ from etils import epath
 
 from flan_jax import files, json_files, settings
 from flan_jax.errors import DataError, OutputError, border, did_you_mean
-from flan_jax.instructions.schema import Instance, SchemaTask, parse_task
+from flan_jax.natural_instructions.schema import Instance, SchemaTask, parse_task
 
 # Bump by hand whenever what is kept of a file, or how it is found out, changes.
 INDEX_FORMAT = 2

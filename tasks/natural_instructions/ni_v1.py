@@ -30,12 +30,13 @@ import seqio
 from absl import logging
 from etils import epath
 
-from flan_jax import files, settings
+from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
-from flan_jax.evaluation import metrics, references
-from flan_jax.instructions import cards, encodings_v1, mixtures, registration, schema, schema_v1
+from flan_jax.instructions import cards, mixtures, registration
 from flan_jax.instructions.rendering import Draws
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.natural_instructions import encodings_v1, schema, schema_v1
+from flan_jax.scoring import references
 from tasks.natural_instructions import index
 
 PREFIX = "ni_v1_"

@@ -30,13 +30,13 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from flan_jax import files, settings
+from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
-from flan_jax.evaluation import metrics
-from flan_jax.instructions import cards, encodings, mixtures, pipelines, registration
+from flan_jax.instructions import cards, mixtures, pipelines, registration
 from flan_jax.instructions.rendering import Draws, current_rendering
-from flan_jax.instructions.schema import Instance, SchemaTask
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.schema import Instance, SchemaTask
 from tasks.natural_instructions import index
 from tasks.natural_instructions.super_ni_mixtures import (
     HELD_OUT,

@@ -40,7 +40,7 @@ from etils import epath
 
 from flan_jax import settings
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions.schema import Instance
+from flan_jax.natural_instructions.schema import Instance
 from tasks.natural_instructions import index
 
 PREFIX = "super_ni_"

@@ -23,13 +23,15 @@ from flan_jax.cli import run
 from flan_jax.commands import inherit
 from flan_jax.data.records import Example
 from flan_jax.errors import CheckpointError, ConfigError, DataError, OutputError
-from flan_jax.evaluation import generation, report
+from flan_jax.evaluation import generation
 from flan_jax.evaluation.evaluate import EvalConfig
 from flan_jax.evaluation.evaluate import evaluate as evaluate_model
 from flan_jax.instructions.vocabulary import DEFAULT_MODEL, VOCABULARY
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import checkpoints, stored_settings
 from flan_jax.training.manifest import write_manifest
 
@@ -115,7 +117,7 @@ def test_the_number_of_examples_is_checked(trained, tmp_path):
 
 def test_metrics_are_those_of_the_predictions(trained, tmp_path):
     metrics = evaluate(trained, tmp_path)
-    rows = [generation.Prediction.from_json(json.dumps(p)) for p in predictions_of(tmp_path)]
+    rows = [Prediction.from_json(json.dumps(p)) for p in predictions_of(tmp_path)]
     del metrics["decoding"]
     assert report.summarize("toy_train", 150, rows) == metrics
     assert any(row.prediction for row in rows)

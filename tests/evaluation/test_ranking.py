@@ -12,11 +12,14 @@ from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flan_jax import metrics
 from flan_jax.data.records import Example
-from flan_jax.evaluation import metrics, ranking, report
+from flan_jax.evaluation import ranking
 from flan_jax.evaluation.generation import Partial
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import score_targets
 
 EOS = 1
 
@@ -106,7 +109,7 @@ def test_batches_hold_examples_together_and_everything_once(model, params):
 
 def test_the_metric_reads_what_predictions_say(model, params, tmp_path):
     predictions = rank(model, params, tmp_path, 8)
-    targets, scores = ranking.score_targets(predictions)
+    targets, scores = score_targets(predictions)
     assert len(targets) == len(scores) == len(records())
     right = [prediction.prediction in prediction.targets for prediction in predictions]
     accuracy = metrics.rank_classification(targets, scores)["accuracy"]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.evaluation.generation import Prediction
 from flan_jax.instructions import mixtures
 from flan_jax.pages import charts
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.studies import laboratory, page
 from flan_jax.studies.laboratory import STRUCTURES
 from tasks import minilab

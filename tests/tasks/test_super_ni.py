@@ -17,8 +17,9 @@ from flan_jax import files
 from flan_jax.cli import run
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, encodings, recipes, registration, rendering
+from flan_jax.instructions import cards, recipes, registration, rendering
 from flan_jax.instructions.mixtures import member_tasks, task_rates
+from flan_jax.natural_instructions import encodings
 from tasks.natural_instructions import index
 
 MODULE = "tasks.natural_instructions.super_ni"

@@ -14,7 +14,7 @@ from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import cards
 from flan_jax.instructions.mixtures import member_tasks, resolve, task_rates
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.schema import Instance
+from flan_jax.natural_instructions.schema import Instance
 from tasks.natural_instructions import super_ni_mixtures as sn
 
 TRAIN = "super_ni_default_train"

@@ -20,7 +20,7 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flan_jax.evaluation import rouge
+from flan_jax import rouge
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 # A hyphen stands between letters or digits; a minus does not, but in 1e-5.

@@ -14,9 +14,10 @@ from etils import epath
 
 from flan_jax import files, settings
 from flan_jax.errors import DataError
-from flan_jax.evaluation.references import task_head
-from flan_jax.instructions import cards, mixtures, pipelines, schema, schema_v1
+from flan_jax.instructions import cards, mixtures, pipelines
 from flan_jax.json_files import first_object
+from flan_jax.natural_instructions import schema, schema_v1
+from flan_jax.scoring.references import task_head
 
 # Where the file of a task lies: the setting that names a folder, and a folder in that one.
 _PLACES = (

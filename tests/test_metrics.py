@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.evaluation import metrics, rouge
+from flan_jax import metrics, rouge
 
 
 @pytest.mark.parametrize(

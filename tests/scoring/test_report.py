@@ -6,8 +6,8 @@ import pytest
 
 from flan_jax import terminal
 from flan_jax.errors import DataError
-from flan_jax.evaluation import report
-from flan_jax.evaluation.generation import Prediction
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 from tasks.flan import nli, reading_comprehension, text_formatting, translation  # noqa: F401
 
 

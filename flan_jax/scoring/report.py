@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from flan_jax import files, json_files, terminal
+from flan_jax import files, json_files, metrics, terminal
 from flan_jax.errors import DataError
-from flan_jax.evaluation import metrics, ranking
-from flan_jax.evaluation.generation import MOST_BYTES, Prediction
-from flan_jax.evaluation.references import is_published
 from flan_jax.instructions import cards
+from flan_jax.scoring.predictions import MOST_BYTES, Prediction, score_targets
+from flan_jax.scoring.references import is_published
 
 Scores = dict[str, float]
 METRICS_FILE, PREDICTIONS_FILE = "metrics.json", "predictions.jsonl"
@@ -89,7 +88,7 @@ def task_metrics(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]
     task = seqio.TaskRegistry.get(name) if name in seqio.TaskRegistry.names() else None
     found: dict[str, Any] = {}
     if any(prediction.scores for prediction in predictions):
-        targets, scores = ranking.score_targets(predictions)
+        targets, scores = score_targets(predictions)
         found = metrics.rank_classification(targets, scores)
         if task and task.score_metric_fns:
             found.pop("accuracy")

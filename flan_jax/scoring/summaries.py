@@ -28,11 +28,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flan_jax import files
+from flan_jax import files, metrics, rouge
 from flan_jax.errors import ConfigError, DataError, quoted
-from flan_jax.evaluation import metrics, rouge
-from flan_jax.evaluation.prediction_files import Matched
-from flan_jax.evaluation.references import Reference
+from flan_jax.scoring.prediction_files import Matched
+from flan_jax.scoring.references import Reference
 
 METRICS = ("rougeL", "exact_match")
 # The metric that each category of Super-NI's test tasks reports; all others report ROUGE-L.

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
-from flan_jax.instructions import encodings
-from flan_jax.instructions.encodings import (
+from flan_jax.instructions.rendering import Draws, RenderingKey
+from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.encodings import (
     ENCODINGS,
     QUERY_TAIL,
     Encoding,
@@ -19,7 +20,6 @@ from flan_jax.instructions.encodings import (
     encode_prompt,
     get_encoding,
 )
-from flan_jax.instructions.rendering import Draws, RenderingKey
 from flan_jax.texts import most_bytes
 
 TASK = {

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
-from flan_jax.instructions.schema_v1 import (
+from flan_jax.natural_instructions.schema_v1 import (
     FIELDS,
     SIGNS,
     TEXTS,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
-from flan_jax.instructions.schema import FIELDS, Example, Instance, parse_task
+from flan_jax.natural_instructions.schema import FIELDS, Example, Instance, parse_task
 
 FILE = "tasks/task007_rhyme.json"
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
+from flan_jax import rouge
 from flan_jax.errors import DataError
-from flan_jax.evaluation import rouge
 
 PUBLISHED = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["the", "cats", "running", "yes", "no", "a", "b", "中文", "é", "12", "-"])

@@ -24,13 +24,13 @@ from etils import epath
 
 from flan_jax import files
 from flan_jax.errors import DataError, border, did_you_mean, quoted
-from flan_jax.instructions import schema, schema_v1
 from flan_jax.json_files import (
     first_object,
     read_rows,
     skip_blanks,
     some_fields,
 )  # fmt: skip
+from flan_jax.natural_instructions import schema, schema_v1
 
 TRACKS = ("default", "xlingual")
 UNCATEGORIZED = "uncategorized"

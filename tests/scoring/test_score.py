@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from flan_jax import cli
+from flan_jax import cli, metrics, rouge
 from flan_jax.errors import ConfigError, DataError, FlanJaxError
-from flan_jax.evaluation import metrics, prediction_files, references, rouge, scoring
-from flan_jax.instructions.schema import parse_task
+from flan_jax.natural_instructions.schema import parse_task
+from flan_jax.scoring import prediction_files, references, summaries
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -112,7 +112,7 @@ texts = st.text(alphabet=st.sampled_from("aAb xyz.,é中 \n"), max_size=12) | st
 @given(st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=3)), max_size=6))
 def test_scores_are_those_of_rouge_score_and_of_the_metrics(pairs):
     pairs = [(said, tuple(refs)) for said, refs in pairs]
-    found = scoring.score_pairs(pairs, processes=1)
+    found = summaries.score_pairs(pairs, processes=1)
     expected = [[metrics.rouge_l(*pair), metrics.exact_match(*pair)] for pair in pairs]
     assert found.tolist() == expected
     library = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
@@ -144,16 +144,16 @@ def test_long_texts_need_neither_hours_nor_all_memory(tmp_path, score):
 def test_the_number_of_processes_does_not_matter(shared_data):
     found = references.read_references(str(shared_data / "super_ni")).instances[:600]
     pairs = [(r.input, r.references) for r in found]
-    one = scoring.score_pairs(pairs, processes=1)
+    one = summaries.score_pairs(pairs, processes=1)
     assert one[:, 0].mean() > 5
-    np.testing.assert_array_equal(one, scoring.score_pairs(pairs, processes=2))
+    np.testing.assert_array_equal(one, summaries.score_pairs(pairs, processes=2))
 
 
 def test_reading_the_library_quickly_leaves_scipy_usable():
     code = (
         "import sys\nfrom flan_jax.evaluation import scoring\nscoring.import_rouge_quickly()\n"
         "assert 'scipy.stats' not in sys.modules\nimport scipy.stats\n"
-        "assert scoring.score_pairs([('cats', ('a cat',))])[0, 0] > 60\n"
+        "assert summaries.score_pairs([('cats', ('a cat',))])[0, 0] > 60\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
 
@@ -584,7 +584,7 @@ def tokenizer(tmp_path_factory):
 
 
 def test_pieces_are_counted_without_their_blanks(tokenizer):
-    loaded = scoring.load_tokenizer(str(tokenizer))
+    loaded = summaries.load_tokenizer(str(tokenizer))
 
     class Pieces:
         def tokenize(self, text):
@@ -597,11 +597,13 @@ def test_pieces_are_counted_without_their_blanks(tokenizer):
         ("кот", ("и кот",)),
     ]
     for spec in (tokenizer, tokenizer / "tokenizer.json", tokenizer / "old"):
-        found = scoring.score_pairs(pairs, tokenizer=str(spec), processes=1)
+        found = summaries.score_pairs(pairs, tokenizer=str(spec), processes=1)
         for (said, refs), (rouge_l, _) in zip(pairs, found, strict=True):
             best = max(plain.score(ref, said)["rougeL"].fmeasure for ref in refs)
             assert rouge_l == 100 * best > 0
-    assert scoring.score_pairs([("\ud800", ("x",))], tokenizer=str(tokenizer)).tolist() == [[0, 0]]
+    assert summaries.score_pairs([("\ud800", ("x",))], tokenizer=str(tokenizer)).tolist() == [
+        [0, 0]
+    ]
 
 
 def test_the_cross_lingual_track_has_its_own_tasks_and_needs_a_tokenizer(
@@ -631,7 +633,7 @@ def test_intervals_are_over_tasks_and_seeded():
     task_means = generator.normal(50, 10, size=40)
     tasks = [f"t{i}" for i in range(40) for _ in range(25)]
     scores = np.repeat(task_means, 25)[:, None] + np.zeros((1, 2))
-    draw = lambda seed: scoring.group_scores(tasks, scores, scoring.Bootstrap(2000, seed))  # noqa: E731
+    draw = lambda seed: summaries.group_scores(tasks, scores, summaries.Bootstrap(2000, seed))  # noqa: E731
     found = draw(0)
     low, high = found["rougeL_ci95"]
     assert low < found["rougeL"] < high
@@ -639,22 +641,24 @@ def test_intervals_are_over_tasks_and_seeded():
     expected = 2 * 1.96 * task_means.std() / np.sqrt(40)
     assert high - low == pytest.approx(expected, rel=0.1)
     assert draw(0) == found and draw(1)["rougeL_ci95"] != found["rougeL_ci95"]
-    assert "rougeL_ci95" not in scoring.group_scores(tasks[:25], scores[:25], scoring.Bootstrap())
-    assert "rougeL_ci95" not in scoring.group_scores(tasks, scores, scoring.Bootstrap(0))
+    assert "rougeL_ci95" not in summaries.group_scores(
+        tasks[:25], scores[:25], summaries.Bootstrap()
+    )
+    assert "rougeL_ci95" not in summaries.group_scores(tasks, scores, summaries.Bootstrap(0))
     for samples in (-1, 10**9):
         with pytest.raises(ConfigError, match="number of samples from 0 to 1,000,000"):
-            scoring.Bootstrap(samples)
+            summaries.Bootstrap(samples)
     with pytest.raises(ConfigError, match="--seed is a whole number from 0 on, not -1"):
-        scoring.Bootstrap(seed=-1)
+        summaries.Bootstrap(seed=-1)
 
 
 def test_intervals_weigh_tasks_by_their_instances():
     """Two tasks of 1 and 3 instances: a sample's mean is 0, 75 or 100."""
     scores = np.array([[0.0, 0.0]] + [[100.0, 100.0]] * 3)
     sums, counts = np.array([[0.0, 0.0], [300.0, 300.0]]), np.array([1, 3])
-    ends = scoring.Bootstrap(400, level=0.2).intervals(sums, counts)
+    ends = summaries.Bootstrap(400, level=0.2).intervals(sums, counts)
     assert ends.tolist() == [[75.0, 75.0], [75.0, 75.0]]
-    found = scoring.group_scores(["a", "b", "b", "b"], scores, scoring.Bootstrap())
+    found = summaries.group_scores(["a", "b", "b", "b"], scores, summaries.Bootstrap())
     assert found["rougeL"] == 75.0 and found["rougeL_ci95"] == [0.0, 100.0]
 
 

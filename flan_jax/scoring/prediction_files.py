@@ -22,14 +22,6 @@ from etils import epath
 
 from flan_jax import files
 from flan_jax.errors import MOST_QUOTED, ConfigError, DataError, border, did_you_mean, quoted
-from flan_jax.evaluation.references import (
-    UNCATEGORIZED,
-    Reference,
-    References,
-    is_published,
-    task_key,
-    v1_id,
-)
 from flan_jax.json_files import (
     Fields,
     first_object,
@@ -37,6 +29,14 @@ from flan_jax.json_files import (
     loads,
     read_rows,
     some_fields,
+)
+from flan_jax.scoring.references import (
+    UNCATEGORIZED,
+    Reference,
+    References,
+    is_published,
+    task_key,
+    v1_id,
 )
 
 Format = Literal["leaderboard", "tk_instruct", "ni_v1", "flan_jax"]

@@ -18,10 +18,16 @@ from etils import epath
 
 from flan_jax.errors import DataError, did_you_mean, printable
 from flan_jax.files import read_bytes
-from flan_jax.instructions import encodings
-from flan_jax.instructions.schema import SchemaTask, parse_task
-from flan_jax.instructions.task_checks import CHECKS, MOST_QUOTED, Finding, Prompts, check_task
-from flan_jax.instructions.text_overlap import HeldOut, Shared
+from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.schema import SchemaTask, parse_task
+from flan_jax.natural_instructions.task_checks import (
+    CHECKS,
+    MOST_QUOTED,
+    Finding,
+    Prompts,
+    check_task,
+)
+from flan_jax.natural_instructions.text_overlap import HeldOut, Shared
 
 # What a track tests on: the first 100 instances (Wang et al. 2022, section 5.1).
 HELD_OUT_INSTANCES = 100

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from flan_jax.instructions import encodings, encodings_v1
-from flan_jax.instructions.schema import parse_task
+from flan_jax.natural_instructions import encodings, encodings_v1
+from flan_jax.natural_instructions.schema import parse_task
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "natural_instructions.md"
 _BLOCK = re.compile(r"^`(\S+)`\n\n```text\n(.*?)\n```$", re.MULTILINE | re.DOTALL)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flan_jax import json_files
-from flan_jax.instructions import schema
+from flan_jax.natural_instructions import schema
 
 # The texts of a subtask by their keys, in the order of the files.
 TEXTS = ("Title", "Prompt", "Definition", "Things to Avoid", "Emphasis & Caution")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from flan_jax.commands.check_folder import run_check
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import data_checks, encodings, text_overlap
-from flan_jax.instructions.data_checks import check_folder
-from flan_jax.instructions.schema import parse_task
-from flan_jax.instructions.task_checks import CHECKS, Prompts, check_task, label_entropy
-from flan_jax.instructions.text_overlap import STRIDE, WINDOW, HeldOut
+from flan_jax.natural_instructions import data_checks, encodings, text_overlap
+from flan_jax.natural_instructions.data_checks import check_folder
+from flan_jax.natural_instructions.schema import parse_task
+from flan_jax.natural_instructions.task_checks import CHECKS, Prompts, check_task, label_entropy
+from flan_jax.natural_instructions.text_overlap import STRIDE, WINDOW, HeldOut
 
 WORDS = [a + b for a in ("am", "bir", "ced", "del", "em") for b in ("ber", "tha", "ring", "ow")]
 

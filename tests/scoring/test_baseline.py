@@ -102,7 +102,7 @@ def test_copied_demonstrations_and_inputs_are_scored(folders, tmp_path, capsys):
 
 
 def test_predictions_are_those_of_eval(folders, tmp_path):
-    from flan_jax.evaluation.generation import Prediction
+    from flan_jax.scoring.predictions import Prediction
 
     out = tmp_path / "p.jsonl"
     arguments = ["baseline", "copy_demo", "--mixture=super_ni_task003_big", f"--out={out}"]

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.instructions import encodings
-from flan_jax.instructions.encodings import Overflow
-from flan_jax.instructions.schema_v1 import MISSING, TEXTS
+from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.encodings import Overflow
+from flan_jax.natural_instructions.schema_v1 import MISSING, TEXTS
 
 POSITIVE = "Positive Examples Full Only"
 POSITIVE_EXPLAINED = "Positive Examples Full Explanations"

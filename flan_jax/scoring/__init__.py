@@ -1,0 +1,1 @@
+"""Anybody's predictions: read, matched with references, scored, summarised, tabled; without JAX."""
