@@ -310,7 +310,7 @@ def _override(folder: pathlib.Path, content: bytes) -> None:
 @functools.lru_cache(maxsize=1)
 def _spec() -> Any:
     from flan_jax.data.records import UnitSpec
-    from flan_jax.instructions.rendering import RenderingKey
+    from flan_jax.instructions.draws import RenderingKey
 
     return UnitSpec("task", "train", RenderingKey(0, 0), "recipe", "vocabulary")
 

@@ -39,14 +39,14 @@ FRAGMENT_COUNT = 40
 
 def minilab_texts() -> Iterator[str]:
     """Yields definitions, prompts and answers of MiniLab's training split; untasked text."""
-    from flan_jax.instructions import cards, rendering, train_vocabulary
+    from flan_jax.instructions import cards, draws, train_vocabulary
     from tasks import minilab
     from tasks.minilab import text
 
     for card in cards.cards([minilab.__name__]):
         yield from card.instructions
     for number in range(RENDERINGS):
-        with rendering.rendering_context(seed=0, number=number):
+        with draws.rendering_context(seed=0, number=number):
             for task in minilab.TASKS.values():
                 yield from train_vocabulary.mixture_texts(task.entry, max_examples=EXAMPLES)
     yield from (text.document("train", index) for index in range(DOCUMENTS))

@@ -179,7 +179,7 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
 
     from flan_jax.data.prepare import Renderings, task_examples, unit_specs
     from flan_jax.instructions import datasets, mixtures
-    from flan_jax.instructions.rendering import RenderingKey, rendering_context
+    from flan_jax.instructions.draws import RenderingKey, rendering_context
     from flan_jax.instructions.tfds_source import TfdsSource
 
     task = mixtures.resolve(name)

@@ -22,9 +22,9 @@ from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
 from flan_jax.errors import DataError
 from flan_jax.instructions import mixtures, pipelines, tfds_source
+from flan_jax.instructions.draws import RenderingKey, rendering_context
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.registration import RANKED
-from flan_jax.instructions.rendering import RenderingKey, rendering_context
+from flan_jax.instructions.rendering import RANKED
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.kinds import whole_number
 from flan_jax.terminal import Progress

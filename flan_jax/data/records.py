@@ -38,7 +38,7 @@ from etils import epath
 
 from flan_jax import files, json_files
 from flan_jax.errors import DataError, OutputError, border
-from flan_jax.instructions.rendering import RenderingKey
+from flan_jax.instructions.draws import RenderingKey
 
 FORMAT = 2
 RECORDS, TABLE, INDEX = "records.array_record", "table.npz", "index.json"

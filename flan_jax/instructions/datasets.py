@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, pipelines, recipes, registration
+from flan_jax.instructions import cards, pipelines, recipes, registration, rendering
+from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.fewshot import Exemplars, FewShot
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
-from flan_jax.instructions.registration import RankedOption, Rendered, RenderFn
-from flan_jax.instructions.rendering import Draws
+from flan_jax.instructions.rendering import RankedOption, Rendered, RenderFn
 from flan_jax.instructions.samples import sample_rows
 from flan_jax.instructions.templates import Template, check_templates, pattern_fields
 from flan_jax.instructions.tfds_source import TfdsSource
@@ -209,7 +209,7 @@ class _Renderer:
         name = draw_template(self.variant.templates, split, draws)
         template = self.variant.templates[name]
         options = fields.get("options", ())
-        return registration.render_template(template, name, fields, draws, options, form=self.form)
+        return rendering.render_template(template, name, fields, draws, options, form=self.form)
 
     def _exemplar(self, fields: Fields, draws: Draws, split: str) -> tuple[str, str]:
         rendered = self.one(fields, split, draws)
@@ -280,7 +280,7 @@ def render_samples(task: str, rows: Sequence[Row] | None = None) -> list[tuple[s
     render = _Renderer(made_from.dataset, made_from.variant, OptionsForm.from_settings(), fewshot)
     found: list[tuple[str, Rendered]] = []
     for example_id, row in ((f"sample/{i}", row) for i, row in enumerate(rows)):
-        draws = Draws(registration.current_rendering(), task, example_id)
+        draws = Draws(current_rendering(), task, example_id)
         example = {"id": example_id, "split": "train", "row": row}
         found += [(example_id, out) for out in render(example, draws)]
     return found
@@ -358,7 +358,7 @@ def register_dataset(
         registration.register_task(
             name + variant.suffix,
             source=sources[variant.splits],
-            render=registration.AtBuild(make),
+            render=rendering.AtBuild(make),
             facts={"tfds": dataset.tfds},
             more_facts=functools.partial(_facts, dataset, variant),
             metric_fns=(dataset.rank_metrics if variant.ranked else dataset.metrics) or None,
@@ -466,14 +466,14 @@ def _rendered_problems(dataset: Dataset, fields: Fields) -> list[str]:
     """What can be seen of the renderings of one example."""
     found: list[str] = []
     seen: dict[str, str] = {}
-    draws = Draws(registration.current_rendering(), dataset.name, "check")
+    draws = Draws(current_rendering(), dataset.name, "check")
     options = fields.get("options", ())
     if dataset.classification:
         right = set(fields.get("references", ())) or {fields["answer"]}
         if not right & set(options):
             found.append(f"no answer among the options: {sorted(right)} and {list(options)}")
     for name, template in (dataset.named_templates | dataset.ablations).items():
-        rendered = registration.render_template(template, name, fields, draws, options)
+        rendered = rendering.render_template(template, name, fields, draws, options)
         if not rendered.targets.strip() or not rendered.inputs.strip():
             found.append(f"{name}: renders to nothing")
         if template.has_options and DEFAULT_FORM.block(options) not in rendered.inputs:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flan_jax import settings
 from flan_jax.errors import DataError
-from flan_jax.instructions.rendering import Draws
+from flan_jax.instructions.draws import Draws
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 MOST_EXEMPLARS = 16

@@ -1,88 +1,214 @@
-"""Stateless rendering: a prompt is a function of four keys and of nothing else.
+"""From a raw example to words: renderers, and the SeqIO preprocessor that applies one.
 
-The keys are (render seed, task, example id, rendering number). Whatever a rendering has to
-choose (a template, the order of options, exemplars, one of several references) is drawn from a
-hash of these keys and the name of the choice, so it is the same in any process, in any order and
-with any number of workers, and adding a choice does not disturb the others.
-
-The render seed and the rendering number are the same for a whole pipeline, so they are held in a
-context that SeqIO's preprocessors read when a dataset is built. Whoever builds a dataset outside
-`rendering_context` (plain SeqIO, T5X) gets seed 0 and rendering 0.
+A renderer is a function of a raw example and its draws; what it returns is a `Rendered`, whose
+columns travel with the token ids.
 """
 
-import contextlib
-import contextvars
 import dataclasses
-import hashlib
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-T = TypeVar("T")
+import tensorflow as tf
+
+from flan_jax.errors import DataError
+from flan_jax.instructions import pipelines
+from flan_jax.instructions.draws import Draws, current_rendering
+from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
+from flan_jax.instructions.pipelines import Row
+from flan_jax.instructions.templates import Template
+
+# Columns of a rendered example.
+RENDERED: dict[str, pipelines.Kind] = {
+    "inputs": "string", "targets": "string", "id": "string", "template": "string",
+    "form": "string", "options": "strings", "references": "strings",
+}  # fmt: skip
+
+
+# What a record of rank classification, one pair of prompt and option, has beside them.
+RANKED: dict[str, pipelines.Kind] = {
+    "example_id": "string", "option_index": "int", "is_correct": "int",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class RenderingKey:
-    """What all renderings of one pipeline share: the render seed and the rendering number."""
+class Rendered:
+    """One example in words.
 
-    seed: int = 0
-    number: int = 0
-
-
-_PLAIN = RenderingKey()
-_CURRENT: contextvars.ContextVar[RenderingKey] = contextvars.ContextVar("rendering", default=_PLAIN)
-
-
-def current_rendering() -> RenderingKey:
-    """Returns the key in force; `RenderingKey(0, 0)` outside any `rendering_context`."""
-    return _CURRENT.get()
-
-
-@contextlib.contextmanager
-def rendering_context(seed: int, number: int) -> Iterator[RenderingKey]:
-    """Datasets built inside render with this seed and number."""
-    key = RenderingKey(seed, number)
-    token = _CURRENT.set(key)
-    try:
-        yield key
-    finally:
-        _CURRENT.reset(token)
-
-
-class Draws:
-    """The choices of one rendering of one example.
-
-    Every method takes `what`, the name of the choice, which makes it independent of all others.
+    Attributes:
+        inputs: the prompt.
+        targets: the answer to train on.
+        template: id of the template or encoding that was used.
+        options: the answers shown, in the order shown.
+        references: all acceptable answers; `targets` is one of them unless reversed.
+        form: form of the OPTIONS block (`options.OptionsForm.name`); empty where there is none.
     """
 
-    def __init__(self, key: RenderingKey, task: str, example_id: str):
-        """Args:
-        key: render seed and rendering number.
-        task: name of the task, which keeps tasks with equal ids apart.
-        example_id: the id that the source wrote.
-        """
-        self._prefix = "\x1f".join((str(key.seed), task, example_id, str(key.number)))
+    inputs: str
+    targets: str
+    template: str
+    options: Sequence[str] = ()
+    references: Sequence[str] = ()
+    form: str = ""
 
-    def within(self, what: str) -> "Draws":
-        """Returns choices of their own, for a part of the example."""
-        part = Draws.__new__(Draws)
-        part._prefix = f"{self._prefix}\x1e{what}"
-        return part
 
-    def integer(self, what: str, n: int) -> int:
-        """Returns an integer in [0, n), uniform over 2**64 hash values."""
-        if n < 1:
-            raise ValueError(f"cannot draw {what!r} from {n} possibilities")
-        digest = hashlib.blake2b(f"{self._prefix}\x1f{what}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % n
+@dataclasses.dataclass(frozen=True)
+class RankedOption(Rendered):
+    """One option of an example in words: the prompt, and the option as target.
 
-    def choice(self, what: str, items: Sequence[T]) -> T:
-        """Returns one of `items`."""
-        return items[self.integer(what, len(items))]
+    Attributes:
+        option_index: position of the option in the dataset's own order.
+        is_correct: whether it is the right one (or one of them).
+    """
 
-    def permutation(self, what: str, n: int) -> list[int]:
-        """Returns the integers below n in a drawn order (Fisher-Yates)."""
-        order = list(range(n))
-        for i in range(n - 1, 0, -1):
-            j = self.integer(f"{what}/{i}", i + 1)
-            order[i], order[j] = order[j], order[i]
-        return order
+    option_index: int = 0
+    is_correct: bool = False
+
+
+# No rendering drops the example, several make several of it (one a ranked option).
+RenderFn = Callable[[Mapping[str, Any], Draws], Rendered | Sequence[Rendered]]
+
+
+@dataclasses.dataclass(frozen=True)
+class AtBuild:
+    """A renderer that is made whenever a dataset is built: by the settings that then hold."""
+
+    make: Callable[[], RenderFn]
+
+
+def render_preprocessor(
+    task: str, render: RenderFn | AtBuild, ranked: bool = False
+) -> Callable[..., tf.data.Dataset]:
+    """Returns the SeqIO preprocessor that maps raw examples to rendered ones.
+
+    The rendering in force when the dataset is built (`rendering.current_rendering`) is the one
+    its examples get, however late and in whatever thread they are made.
+    """
+    kinds = RENDERED | RANKED if ranked else RENDERED
+
+    def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        key = current_rendering()
+        function = render.make() if isinstance(render, AtBuild) else render
+
+        def call(example: Row) -> list[Row]:
+            rendered = function(example, Draws(key, task, example["id"]))
+            made = [rendered] if isinstance(rendered, Rendered) else rendered
+            return [_to_row(example["id"], out) for out in made]
+
+        return pipelines.map_rows(dataset, call, kinds)
+
+    return preprocess
+
+
+def _to_row(example_id: str, out: Rendered) -> Row:
+    """The columns of a rendered example."""
+    row: Row = {
+        "inputs": out.inputs,
+        "targets": out.targets,
+        "id": example_id,
+        "template": out.template,
+        "form": out.form,
+        "options": out.options,
+        "references": out.references or [out.targets],
+    }
+    if isinstance(out, RankedOption):
+        row |= {
+            "id": f"{example_id}#{out.option_index}",
+            "example_id": example_id,
+            "option_index": out.option_index,
+            "is_correct": int(out.is_correct),
+        }
+    return row
+
+
+def render_template(
+    template: Template,
+    template_id: str,
+    fields: Mapping[str, Any],
+    draws: Draws,
+    options: Sequence[str] = (),
+    answer: str = "answer",
+    form: OptionsForm = DEFAULT_FORM,
+) -> Rendered:
+    """Returns one example in the words of one template.
+
+    Args:
+        template: the wording.
+        template_id: its id.
+        fields: texts by field; may have "options" and "references", lists.
+        draws: choices of this rendering.
+        options: answers of a classification; where empty, the example's own field "options".
+        answer: the field whose text is the answer; a reversed template's reference is its own
+            target.
+        form: form of the OPTIONS block.
+
+    Raises:
+        DataError: labels are asked for and the answer is none of the options.
+    """
+    if not template.has_options:
+        inputs, targets = template.render(fields)
+        references = _references(template, targets, fields, answer)
+        return Rendered(inputs, targets, template_id, references=references)
+    shown = list(options) or list(fields["options"])
+    if form.order == "shuffled":
+        shown = [shown[index] for index in draws.permutation("options", len(shown))]
+    if form.target == "label" and not template.reversed:
+        if fields[answer] not in shown:
+            raise DataError(f"the answer {fields[answer]!r} is none of the options {shown}")
+        label = form.answers(shown)[shown.index(fields[answer])]
+        fields = {**fields, answer: label, "references": (label,)}
+    inputs, targets = template.render(fields, shown, form)
+    return Rendered(
+        inputs,
+        targets,
+        template_id,
+        options=tuple(shown) if form.style != "none" else (),
+        references=_references(template, targets, fields, answer),
+        form=form.name,
+    )
+
+
+def _references(
+    template: Template, targets: str, fields: Mapping[str, Any], answer: str
+) -> Sequence[str]:
+    if template.reversed:
+        return (targets,)
+    return tuple(fields.get("references", ())) or (fields[answer],)
+
+
+def templated_renderer(
+    templates: Sequence[Template],
+    fields: Sequence[str],
+    options: Sequence[str] = (),
+    answer: str = "answer",
+    form: OptionsForm = DEFAULT_FORM,
+) -> RenderFn:
+    """Returns a renderer that draws one template per example.
+
+    Reversed templates are drawn in the split "train" only: elsewhere a prompt has to ask for the
+    task's own answer. Where a template is reversed, examples therefore need a string field
+    "split", which `rows_source` writes.
+
+    Args:
+        templates: the ways of wording; the id of a template is its position, as `t<i>`.
+        fields: names of the string fields of a raw example that templates may use.
+        options: see `render_template`.
+        answer: see `render_template`.
+        form: see `render_template`.
+    """
+    straight = [index for index, template in enumerate(templates) if not template.reversed]
+
+    def eligible(example: Mapping[str, Any]) -> Sequence[int]:
+        if len(straight) < len(templates) and "split" not in example:
+            raise DataError(
+                f"example {example['id']!r} has no field 'split', which reversed templates need"
+            )
+        return range(len(templates)) if example.get("split") == "train" else straight
+
+    def render(example: Mapping[str, Any], draws: Draws) -> Rendered:
+        index = draws.choice("template", eligible(example))
+        texts = {field: example[field] for field in fields}
+        if "options" in example:
+            texts["options"] = example["options"]
+        return render_template(templates[index], f"t{index}", texts, draws, options, answer, form)
+
+    return render

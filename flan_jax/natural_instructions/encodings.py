@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from flan_jax.errors import ConfigError, did_you_mean
-from flan_jax.instructions.rendering import Draws
+from flan_jax.instructions.draws import Draws
 from flan_jax.texts import most_bytes
 
 Overflow = Literal["original", "keep_query"]

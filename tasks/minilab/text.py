@@ -14,8 +14,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flan_jax.instructions.registration import Rendered, register_task, rows_source
-from flan_jax.instructions.rendering import Draws
+from flan_jax.instructions.draws import Draws
+from flan_jax.instructions.registration import register_task, rows_source
+from flan_jax.instructions.rendering import Rendered
 from tasks.minilab.forms import line
 from tasks.minilab.lab import SEED, Dice, Rows, split_of
 from tasks.minilab.lexicon import (

@@ -33,7 +33,8 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, mixtures, registration
-from flan_jax.instructions.rendering import Draws
+from flan_jax.instructions.draws import Draws
+from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings_v1, schema, schema_v1
 from flan_jax.scoring import references
@@ -427,7 +428,7 @@ def _parse(path: str, sha256: str) -> schema_v1.Subtask:
 
 def _render(
     entry: Entry, rendering: Rendering, example: Mapping[str, Any], draws: Draws
-) -> registration.Rendered:
+) -> Rendered:
     """Renders one instance; the target is one of its references."""
     inputs = encodings_v1.encode(
         entry.statement,
@@ -440,7 +441,7 @@ def _render(
         max_tokens_per_byte=_TOKENS_PER_BYTE,
     )
     references = example["output"]
-    return registration.Rendered(
+    return Rendered(
         inputs=inputs,
         targets=draws.choice("reference", references),
         template=rendering.name,

@@ -33,7 +33,8 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, mixtures, pipelines, registration
-from flan_jax.instructions.rendering import Draws, current_rendering
+from flan_jax.instructions.draws import Draws, current_rendering
+from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings
 from flan_jax.natural_instructions.schema import Instance, SchemaTask
@@ -227,9 +228,7 @@ def _register_entry(
     """Registers the task of one file, those of its parts, and their card."""
     path = str(epath.Path(folder) / "tasks" / f"{entry.name}.json")
     whole, facts = seqio_name(entry.name), rendering.facts()
-    render = registration.AtBuild(
-        functools.partial(_renderer, path, entry.sha256, rendering, whole)
-    )
+    render = AtBuild(functools.partial(_renderer, path, entry.sha256, rendering, whole))
     for name, part in parts.items():
         registration.register_task(
             name,
@@ -389,7 +388,7 @@ def _statement(path: str, sha256: str) -> Mapping[str, Any]:
     return _load(path, sha256).prompt_object()
 
 
-def _renderer(path: str, sha256: str, rendering: Rendering, whole: str) -> registration.RenderFn:
+def _renderer(path: str, sha256: str, rendering: Rendering, whole: str) -> RenderFn:
     """Returns the renderer of a file's instances.
 
     Whatever part of the file an instance is read in, it draws as in the whole task: so curves
@@ -397,7 +396,7 @@ def _renderer(path: str, sha256: str, rendering: Rendering, whole: str) -> regis
     """
     key = current_rendering()
 
-    def render(example: Mapping[str, Any], draws: Draws) -> registration.Rendered:
+    def render(example: Mapping[str, Any], draws: Draws) -> Rendered:
         del draws  # keyed by the part
         return _render(path, sha256, rendering, example, Draws(key, whole, example["id"]))
 
@@ -406,7 +405,7 @@ def _renderer(path: str, sha256: str, rendering: Rendering, whole: str) -> regis
 
 def _render(
     path: str, sha256: str, rendering: Rendering, example: Mapping[str, Any], draws: Draws
-) -> registration.Rendered:
+) -> Rendered:
     """Renders one instance; the target is one of its references."""
     encoding = encodings.draw(rendering.encoding, draws)
     prompt = encodings.encode_prompt(
@@ -422,7 +421,7 @@ def _render(
     if not prompt.whole:
         _say_shortened(path, rendering)
     references = example["output"]
-    return registration.Rendered(
+    return Rendered(
         inputs=prompt.text,
         targets=draws.choice("reference", references),
         template=encoding,

@@ -12,7 +12,7 @@ from flan_jax.data.loader import BatchSource, prefetch
 from flan_jax.data.plan import Plan, PlanConfig, TaskTable
 from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, write_unit
 from flan_jax.errors import DataError
-from flan_jax.instructions.rendering import RenderingKey
+from flan_jax.instructions.draws import RenderingKey
 from flan_jax.models.framing import Framing, shift_right, trim
 from flan_jax.models.layouts import EncoderDecoder, OneSequence
 

@@ -22,7 +22,7 @@ from flan_jax import files
 from flan_jax.data import records
 from flan_jax.data.records import INDEX, RECORDS, TABLE, Example, Unit, UnitSpec, write_unit
 from flan_jax.errors import DataError, OutputError
-from flan_jax.instructions.rendering import RenderingKey
+from flan_jax.instructions.draws import RenderingKey
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = UnitSpec("task", "train", RenderingKey(0, 1), recipe="r" * 16, vocabulary="v" * 16)
@@ -233,7 +233,7 @@ RACE = """
 import multiprocessing as mp, pathlib, shutil, sys, tempfile
 import numpy as np
 from flan_jax.data.records import RECORDS, Example, Unit, UnitSpec, problem, write_unit
-from flan_jax.instructions.rendering import RenderingKey
+from flan_jax.instructions.draws import RenderingKey
 
 SPEC = UnitSpec("t", "train", RenderingKey(0, 0), "r", "v")
 TOKENS = np.arange(20, dtype=np.int32)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, mixtures, options, recipes, registration
-from flan_jax.instructions.rendering import Draws, RenderingKey, rendering_context
+from flan_jax.instructions import cards, mixtures, options, recipes, registration, rendering
+from flan_jax.instructions.draws import Draws, RenderingKey, rendering_context
 from flan_jax.instructions.templates import (
     Template,
     check_templates,
@@ -318,11 +318,11 @@ def test_reversed_templates_are_for_training_only(toy_card):
 
 
 def test_reversed_templates_demand_that_the_split_is_known():
-    render = registration.templated_renderer(TEMPLATES, ("text", "answer"))
+    render = rendering.templated_renderer(TEMPLATES, ("text", "answer"))
     row = toy_rows("train")[0]
     with pytest.raises(DataError, match="'toy/train/0' has no field 'split'"):
         render(row, draws(row["id"]))
-    straight = registration.templated_renderer(TEMPLATES[:2], ("text", "answer"))
+    straight = rendering.templated_renderer(TEMPLATES[:2], ("text", "answer"))
     assert straight(row, draws(row["id"])).references == ("even",)
 
 
@@ -346,7 +346,7 @@ def test_the_rendering_in_force_when_a_dataset_is_built_counts(toy_card):
 
 
 def test_a_row_is_rendered_alike_in_any_order():
-    render = registration.templated_renderer(TEMPLATES, ("text", "answer"))
+    render = rendering.templated_renderer(TEMPLATES, ("text", "answer"))
     rows = [{**row, "split": "train"} for row in toy_rows("train")]
     forward = {row["id"]: render(row, draws(row["id"])) for row in rows}
     backward = {row["id"]: render(row, draws(row["id"])) for row in reversed(rows)}
@@ -355,7 +355,7 @@ def test_a_row_is_rendered_alike_in_any_order():
 
 _RENDER = """
 import json, seqio, tasks.minilab
-from flan_jax.instructions.rendering import rendering_context
+from flan_jax.instructions.draws import rendering_context
 out = {}
 for name in ("minilab_swap_ends", "minilab_check_fact"):
     with rendering_context(3, 2):
@@ -397,7 +397,7 @@ def test_a_recipe_changes_with_what_shapes_the_prompts(toy_card):
     for templates, version in [(TEMPLATES, "1"), (TEMPLATES[:2], "1"), (TEMPLATES, "2")]:
         registration.register_task(
             "kit_toy", source=registration.rows_source(toy_rows, {}, {"train": 1}),
-            render=registration.templated_renderer(templates, ()),
+            render=rendering.templated_renderer(templates, ()),
             facts={"templates": [t.inputs for t in templates], "version": version},
         )  # fmt: skip
         prints.add(recipes.get_recipe("kit_toy").fingerprint())

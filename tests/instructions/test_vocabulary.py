@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tasks.minilab  # noqa: F401  (registers tasks)
 from flan_jax.commands import vocab
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import rendering, train_vocabulary, vocabulary
+from flan_jax.instructions import draws, train_vocabulary, vocabulary
 
 TEXTS = [
     "a\n\n  b\tc é 你",
@@ -169,7 +169,7 @@ def test_texts_of_a_mixture_are_prompts_and_targets_of_every_task(monkeypatch):
     texts = list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
     assert len(texts) == 2 * 23 and all(isinstance(text, str) for text in texts)
     assert texts == list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
-    with rendering.rendering_context(seed=0, number=1):
+    with draws.rendering_context(seed=0, number=1):
         assert texts != list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
     whole = list(train_vocabulary.mixture_texts("minilab_who_has", split="test"))
     assert len(whole) == 2 * 50

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
-from flan_jax.instructions.rendering import Draws, RenderingKey
+from flan_jax.instructions.draws import Draws, RenderingKey
 from flan_jax.natural_instructions import encodings
 from flan_jax.natural_instructions.encodings import (
     ENCODINGS,

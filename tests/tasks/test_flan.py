@@ -23,11 +23,11 @@ from flan_jax.instructions import (
     fewshot,
     mixtures,
     recipes,
-    registration,
+    rendering,
     tfds_source,
 )
 from flan_jax.instructions import samples as sample_lib
-from flan_jax.instructions.rendering import Draws, RenderingKey, rendering_context
+from flan_jax.instructions.draws import Draws, RenderingKey, rendering_context
 from flan_jax.instructions.vocabulary import VOCABULARY
 from tasks import flan
 from tasks.flan import common
@@ -109,7 +109,7 @@ def test_the_prompts_are_those_of_the_golden_file():
             template_id: [rendered.inputs, rendered.targets]
             for template_id, template in (dataset.named_templates | dataset.ablations).items()
             for rendered in [
-                registration.render_template(
+                rendering.render_template(
                     template, template_id, fields, draws, fields.get("options", ())
                 )
             ]

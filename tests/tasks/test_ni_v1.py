@@ -11,7 +11,7 @@ import seqio
 from absl import logging
 
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, recipes, registration, rendering
+from flan_jax.instructions import cards, draws, recipes, registration
 from flan_jax.instructions.mixtures import task_rates
 
 MODULE = "tasks.natural_instructions.ni_v1"
@@ -243,7 +243,7 @@ def test_the_target_is_one_of_the_references_and_varies(ni_v1, folder):
     ni_v1.register(str(folder))
     drawn = []
     for number in range(4):
-        with rendering.rendering_context(0, number):
+        with draws.rendering_context(0, number):
             found = examples(f"ni_v1_{name}", "train")
         for i, row in enumerate(found):
             assert row["references"].tolist() == [f"{x}{i}".encode() for x in "abc"]

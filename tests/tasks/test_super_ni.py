@@ -17,7 +17,7 @@ from flan_jax import files
 from flan_jax.cli import run
 from flan_jax.data.prepare import Renderings, prepare
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.instructions import cards, recipes, registration, rendering
+from flan_jax.instructions import cards, draws, recipes, registration
 from flan_jax.instructions.mixtures import member_tasks, task_rates
 from flan_jax.natural_instructions import encodings
 from tasks.natural_instructions import index
@@ -225,14 +225,14 @@ def test_the_target_is_one_of_the_references_and_varies(super_ni, folder):
     super_ni.register(str(folder))
     drawn = []
     for number in range(6):
-        with rendering.rendering_context(0, number):
+        with draws.rendering_context(0, number):
             rows = examples("super_ni_task002_many_refs", "train")
         for i, row in enumerate(rows):
             assert row["references"].tolist() == [f"{x}{i}".encode() for x in "abc"]
             assert row["targets_pretokenized"] in row["references"].tolist()
         drawn.append(tuple(row["targets_pretokenized"] for row in rows))
     assert len(set(drawn)) > 3
-    with rendering.rendering_context(0, 2):
+    with draws.rendering_context(0, 2):
         again = examples("super_ni_task002_many_refs", "train")
     assert tuple(row["targets_pretokenized"] for row in again) == drawn[2]
 
@@ -389,7 +389,7 @@ def test_the_meta_encoding_is_drawn_for_each_example(super_ni, folder, monkeypat
     super_ni.unregister()
     monkeypatch.setenv("SUPER_NI_ENCODING", "meta")
     super_ni.register(str(folder))
-    with rendering.rendering_context(0, 1):
+    with draws.rendering_context(0, 1):
         later = examples(task, "train")
     rows = examples(task, "train", shuffle=True, seed=3)
     for row in (*rows, *later):
