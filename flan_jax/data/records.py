@@ -110,7 +110,7 @@ class UnitSpec:
         task: SeqIO task.
         split: its split.
         rendering: render seed and rendering number.
-        recipe: fingerprint of the templates, schema and source (`registration.get_recipe`).
+        recipe: fingerprint of the templates, schema and source (`recipes.get_recipe`).
         vocabulary: fingerprint of the vocabulary.
     """
 

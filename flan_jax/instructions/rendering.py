@@ -80,7 +80,7 @@ def render_preprocessor(
 ) -> Callable[..., tf.data.Dataset]:
     """Returns the SeqIO preprocessor that maps raw examples to rendered ones.
 
-    The rendering in force when the dataset is built (`rendering.current_rendering`) is the one
+    The rendering in force when the dataset is built (`draws.current_rendering`) is the one
     its examples get, however late and in whatever thread they are made.
     """
     kinds = RENDERED | RANKED if ranked else RENDERED

@@ -121,7 +121,7 @@ def _without_paths(model: bytes) -> bytes:
 def mixture_texts(name: str, *, split: str = "train", max_examples: int = 0) -> Iterator[str]:
     """Yields prompt and target of the examples of a task or mixture, task by task.
 
-    The examples are those of rendering 0, or of the `rendering.rendering_context` in force when
+    The examples are those of rendering 0, or of the `draws.rendering_context` in force when
     a task's turn comes. No vocabulary is needed.
 
     Args:
