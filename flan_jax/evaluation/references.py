@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from flan_jax import files
-from flan_jax.errors import DataError, did_you_mean, quoted
+from flan_jax.errors import DataError, did_you_mean
 from flan_jax.instructions import schema, schema_v1
 from flan_jax.json_files import (
     first_object,
@@ -201,10 +201,7 @@ def _test_tasks(folder: epath.Path, track: str) -> list[str]:
     if not file.exists():
         tracks = [path.name for path in (folder / "splits").iterdir() if path.is_dir()]
         raise DataError(f"{file} does not exist{did_you_mean(track, tracks)}")
-    names = list(dict.fromkeys(files.read_text(file).split()))
-    if outside := [name for name in names if "/" in name]:
-        raise DataError(f"{file}: {quoted(outside[0])} is no name of a task")
-    return names
+    return list(dict.fromkeys(files.read_text(file).split()))
 
 
 def _ids_of_other_tracks(folder: epath.Path, track: str) -> frozenset[str]:

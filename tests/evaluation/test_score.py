@@ -83,13 +83,6 @@ def answers(folder, change=lambda text: text):
     return [{"id": r.id, "prediction": change(r.references[-1])} for r in found.instances]
 
 
-def test_a_split_names_tasks_and_no_paths(folder):
-    (folder / "elsewhere.json").write_text((folder / "tasks/task121_label.json").read_text())
-    (folder / "splits/default/test_tasks.txt").write_text("task121_label\n../elsewhere\n")
-    with pytest.raises(DataError, match="test_tasks.txt: '../elsewhere' is no name of a task"):
-        references.read_references(str(folder))
-
-
 # Published scores
 
 
