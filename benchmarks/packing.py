@@ -61,7 +61,8 @@ def super_ni_lengths(folder: str) -> np.ndarray:
     import_tensorflow()
     from flan_jax.config import import_modules
     from flan_jax.data.plan import Plan, PlanConfig
-    from flan_jax.data.prepare import Renderings, prepare
+    from flan_jax.data.prepare import prepare
+    from flan_jax.data.units import Renderings
 
     import_modules("tasks.natural_instructions.super_ni")
     mixture = prepare("super_ni_default_train", "train", Renderings(), report=print)

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from flan_jax import settings
     from flan_jax.data import prepare as lib
+    from flan_jax.data import units
     from flan_jax.data.plan import Plan, PlanConfig
     from flan_jax.errors import ConfigError
     from flan_jax.instructions.vocabulary import check_vocabulary
@@ -77,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
         layout=args.layout,
     )
     modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
-    renderings = lib.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
+    renderings = units.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
-        specs = lib.unit_specs(name, args.split, renderings)
+        specs = units.unit_specs(name, args.split, renderings)
         lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam, args.fresh)
     prepared = lib.prepare(
         name,

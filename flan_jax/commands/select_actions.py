@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from flan_jax import terminal
-from flan_jax.commands import common, select
+from flan_jax.commands import common, selecting
 from flan_jax.errors import ConfigError, DataError
 
 ALIGN = "gin_configs/experiments/selector_align.gin"
@@ -21,7 +21,7 @@ def run_align(args: argparse.Namespace) -> int:
     experiments = args.gin_file or [config.read_own(ALIGN)]
     parts = config.compose_parts(experiments, "flan_jax", "select_align", args.gin_overrides)
     common.configure(parts, ["flan_jax.selector.pairs"])
-    _, library = select.load_library(args, configured=True)
+    _, library = selecting.load_library(args, configured=True)
 
     from flan_jax.selector import align
 
@@ -42,7 +42,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         raise ConfigError(
             "evaluate by what? --transfer=FILE.csv (columns source,target,score), or --paraphrases"
         )
-    _, library = select.load_library(args)
+    _, library = selecting.load_library(args)
     return _paraphrases(args, library) if args.transfer is None else _transfer(args, library)
 
 
@@ -58,7 +58,7 @@ def _paraphrases(args: argparse.Namespace, library: Any) -> int:
     from flan_jax.selector import paraphrases, sources
 
     wordings = sources.read_file(args.paraphrases) if args.paraphrases else None
-    embedder = select.make_selector(args, library).embedder
+    embedder = selecting.make_selector(args, library).embedder
     found = paraphrases.find(library, embedder, _scoring(args), wordings)
     if args.json:
         terminal.say_json(dataclasses.asdict(found))
@@ -82,7 +82,7 @@ def _transfer(args: argparse.Namespace, library: Any) -> int:
     table = transfer.read_transfer(args.transfer)
     for target in table:
         library.get(target)
-    selector = select.make_selector(args, library)
+    selector = selecting.make_selector(args, library)
     found = evaluate.evaluate(
         table,
         lambda target: selector.scores(Target.of_task(library.get(target)), _scoring(args)),
@@ -112,8 +112,8 @@ def run_map(args: argparse.Namespace) -> int:
     from flan_jax.selector import explain
 
     files.check_out(args.out)
-    _, library = select.load_library(args)
-    files.replace_text(args.out, explain.map_page(select.make_selector(args, library)))
+    _, library = selecting.load_library(args)
+    files.replace_text(args.out, explain.map_page(selecting.make_selector(args, library)))
     terminal.say(f"wrote {args.out}")
     return 0
 
@@ -123,12 +123,12 @@ def run_samples(args: argparse.Namespace) -> int:
     import itertools
 
     from flan_jax import files, json_files
-    from flan_jax.data.prepare import Renderings, task_examples, unit_specs
+    from flan_jax.data.units import Renderings, task_examples, unit_specs
     from flan_jax.instructions import mixtures
     from flan_jax.terminal import Progress
 
     files.check_out(args.out)
-    _, library = select.load_library(args)
+    _, library = selecting.load_library(args)
     rows = []
     with Progress("reading", len(library.tasks)) as progress:
         for task in library.tasks:

@@ -177,7 +177,7 @@ def _template_tasks(name: str, wanted: str) -> list[str]:
 def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) -> None:
     import itertools
 
-    from flan_jax.data.prepare import Renderings, task_examples, unit_specs
+    from flan_jax.data.units import Renderings, task_examples, unit_specs
     from flan_jax.instructions import datasets, mixtures
     from flan_jax.instructions.draws import RenderingKey, rendering_context
     from flan_jax.instructions.tfds_source import TfdsSource

@@ -10,8 +10,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import seqio
@@ -19,35 +18,16 @@ import seqio
 from flan_jax import files, settings
 from flan_jax.data import worker
 from flan_jax.data.plan import TaskTable
-from flan_jax.data.records import Example, Unit, UnitSpec, problem, write_unit
+from flan_jax.data.records import Unit, UnitSpec, problem
+from flan_jax.data.units import Renderings, count_examples, prepare_unit, unit_specs
 from flan_jax.errors import DataError
-from flan_jax.instructions import mixtures, pipelines, tfds_source
-from flan_jax.instructions.draws import RenderingKey, rendering_context
+from flan_jax.instructions import mixtures, tfds_source
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.rendering import RANKED
-from flan_jax.instructions.vocabulary import VOCABULARY
-from flan_jax.kinds import whole_number
 from flan_jax.terminal import Progress
 
 # Starting a process that imports TensorFlow costs as much as preparing this many examples.
 EXAMPLES_WORTH_A_PROCESS = 50_000
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Renderings:
-    """How a task is rendered: `count` renderings under one seed."""
-
-    count: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole_number("renderings", self.count, error=DataError)
-
-    @property
-    def all_keys(self) -> list[RenderingKey]:
-        """The key of each rendering."""
-        return [RenderingKey(self.seed, number) for number in range(self.count)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,123 +90,6 @@ class PreparedMixture:
 
     def _contents(self, units: Sequence[Unit]) -> list[str]:
         return [unit.content for unit in units if unit.spec.task in self.unknown]
-
-
-def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
-    """Returns the units of all member tasks that have the split.
-
-    Raises:
-        DataError: no member has the split.
-    """
-    tasks = mixtures.member_tasks(name)
-    having = [task for task in tasks if split in task.splits]
-    if not having:
-        splits = sorted({s for task in tasks for s in task.splits})
-        raise DataError(f"{name!r} has no split {split!r}; there are {', '.join(splits)}")
-    prints = {task.name: get_recipe(task.name).fingerprint() for task in having}
-    return [
-        UnitSpec(task, split, key, recipe, VOCABULARY.fingerprint)
-        for task, recipe in prints.items()
-        for key in renderings.all_keys
-    ]
-
-
-# Features of an example that are kept; see `records.Example`.
-_TRAVELS = (
-    "id", "template", "inputs", "targets", "inputs_pretokenized", "targets_pretokenized",
-    "options", "references", "form", *RANKED,
-)  # fmt: skip
-
-
-def task_examples(spec: UnitSpec) -> Iterator[Example]:
-    """Yields the examples of a unit as SeqIO makes them, untrimmed and in source order.
-
-    Raises:
-        DataError: the task's source or renderer failed; names the task.
-    """
-    task = seqio.TaskRegistry.get(spec.task)
-    try:
-        with rendering_context(spec.rendering.seed, spec.rendering.number):
-            dataset = task.get_dataset(
-                None, split=spec.split, shuffle=False, num_epochs=1, try_in_mem_cache=False
-            )
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from error
-    missing = {"inputs", "targets"} - set(dataset.element_spec)
-    if missing:
-        raise DataError(
-            f"task {spec.task!r}, split {spec.split!r}: examples have no feature "
-            f"{min(missing)!r}; there are {sorted(dataset.element_spec)}"
-        )
-    iterator = pipelines.read_rows(dataset.map(_wanted))
-    position = 0
-    while True:
-        try:
-            raw = next(iterator)
-            example = _to_example(raw, f"{spec.split}/{position}")
-        except StopIteration:
-            return
-        except DataError as error:
-            raise DataError(f"task {spec.task!r}, split {spec.split!r}: {error}") from None
-        except Exception as error:
-            # What TensorFlow raises holds the pipeline alive, which then never ends at exit.
-            message = _innermost(error)
-            del iterator, dataset
-            raise DataError(f"task {spec.task!r}, split {spec.split!r}: {message}") from None
-        yield example
-        position += 1
-
-
-def _innermost(error: Exception) -> str:
-    """The line of a tf.data error that says what a Python function raised."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    raised = [line for line in lines if "Error: " in line and not line.startswith("{{")]
-    return raised[-1] if raised else (lines[0] if lines else type(error).__name__)
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """Texts of a column that holds one or several."""
-    return tuple(_text(item) for item in np.ravel(np.asarray(value, object)))
-
-
-def _wanted(example: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what `_to_example` reads; a task from elsewhere may have features of any kind."""
-    return {name: example[name] for name in _TRAVELS if name in example}
-
-
-def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
-    """Takes what travels with an example; a task from elsewhere may lack most of it."""
-    target = _text(raw.get("targets_pretokenized", ""))
-    return Example(
-        id=_text(raw["id"]) if "id" in raw else default_id,
-        template=_text(raw.get("template", "")),
-        inputs=np.asarray(raw["inputs"], np.int32),
-        targets=np.asarray(raw["targets"], np.int32),
-        prompt=_text(raw.get("inputs_pretokenized", "")),
-        target=target,
-        options=_texts(raw.get("options", ())),
-        references=_texts(raw.get("references", ())) or (target,),
-        form=_text(raw.get("form", "")),
-        ranked=_ranked(raw),
-    )
-
-
-def _ranked(raw: Mapping[str, Any]) -> tuple[str, int, bool] | None:
-    """What `metrics.rank_classification` needs of an option; a task from elsewhere has none."""
-    if not all(name in raw for name in RANKED):
-        return None
-    example_id, index, is_correct = (raw[name] for name in RANKED)
-    return _text(example_id), int(index), bool(is_correct)
-
-
-def prepare_unit(spec: UnitSpec, root: str, fresh: bool = False) -> int:
-    """Prepares one unit and returns its number of examples; see `records.write_unit`."""
-    return write_unit(spec, root, task_examples(spec), fresh)
 
 
 def prepare(
@@ -362,10 +225,6 @@ def open_prepared(
     return PreparedMixture(name, split, opened, rates, left_out, unknown)
 
 
-def _count(spec: UnitSpec) -> int:
-    return seqio.TaskRegistry.get(spec.task).num_input_examples(spec.split) or 0
-
-
 def _prepare_all(
     todo: Sequence[UnitSpec],
     root: str,
@@ -374,7 +233,7 @@ def _prepare_all(
     fresh: bool,
     report: Callable[[str], None],
 ) -> None:
-    total = sum(map(_count, todo))
+    total = sum(map(count_examples, todo))
     if workers is None:
         workers = 1 if total < EXAMPLES_WORTH_A_PROCESS else os.cpu_count() or 1
     workers = min(workers, len(todo))
@@ -384,7 +243,7 @@ def _prepare_all(
         if workers <= 1:
             for spec in todo:
                 written += prepare_unit(spec, root, fresh)
-                progress.advance(_count(spec))
+                progress.advance(count_examples(spec))
         else:
             # "spawn": a forked child of a process that runs TensorFlow or JAX threads may hang.
             context = multiprocessing.get_context("spawn")
@@ -396,7 +255,7 @@ def _prepare_all(
                 try:
                     for future in concurrent.futures.as_completed(running):
                         written += future.result()
-                        progress.advance(_count(running[future]))
+                        progress.advance(count_examples(running[future]))
                 except concurrent.futures.BrokenExecutor:
                     raise DataError(
                         "a process that prepared data was killed, perhaps for want of memory; "

@@ -1,4 +1,4 @@
-"""What a worker process runs; apart from `prepare` so that the child starts quietly."""
+"""What a worker process runs; apart from `units` so that the child starts quietly."""
 
 import traceback
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def prepare_in_child(spec: UnitSpec, root: str, modules: Sequence[str], fresh: b
 def _prepare(spec: UnitSpec, root: str, modules: Sequence[str], fresh: bool) -> int:
     import_tensorflow()
     from flan_jax.config import import_modules
-    from flan_jax.data.prepare import prepare_unit
+    from flan_jax.data.units import prepare_unit
     from flan_jax.instructions.recipes import get_recipe
     from flan_jax.instructions.vocabulary import VOCABULARY
 

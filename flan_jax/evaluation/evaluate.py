@@ -11,8 +11,9 @@ import jax
 from etils import epath
 
 from flan_jax import files, macros, terminal
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
 from flan_jax.data.records import Example
+from flan_jax.data.units import Renderings
 from flan_jax.errors import CheckpointError
 from flan_jax.evaluation import generation, ranking
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary

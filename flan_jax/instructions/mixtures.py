@@ -1,19 +1,16 @@
 """Mixtures: which tasks are trained on together, and how often each is drawn."""
 
 import functools
-import importlib
 from collections.abc import Container, Sequence
 from typing import Literal
 
 import seqio
 
+from flan_jax import registry
 from flan_jax.errors import DataError, did_you_mean
 
 # FLAN's cap: no dataset counts for more than 3,000 examples (Wei et al. 2022, section 2.4).
 FLAN_CAP = 3000
-# Mixtures that are made when they are named, by what precedes a colon in the name: the module
-# whose `resolve` makes them. Looked up late, for these modules build on this one.
-_MADE_BY = {"selected": "flan_jax.selector.manifest"}
 
 
 def register_mixture(
@@ -57,9 +54,8 @@ def resolve(name: str) -> seqio.Task | seqio.Mixture:
     Raises:
         DataError: there is none; the nearest names are offered.
     """
-    scheme, colon, _ = name.partition(":")
-    if colon and scheme in _MADE_BY:
-        return importlib.import_module(_MADE_BY[scheme]).resolve(name)
+    if made := registry.by_prefix(registry.MIXTURES, name):
+        return made[0](name)
     tasks, mixtures = seqio.TaskRegistry.names(), seqio.MixtureRegistry.names()
     if name not in set(tasks) | set(mixtures):
         hint = did_you_mean(name, [*mixtures, *tasks])

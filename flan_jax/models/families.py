@@ -2,16 +2,15 @@
 
 `Family` and `FamilyModule` state all that training, evaluation, ranking, embedding, model-info,
 adapters and interoperation may ask of a family. A family is one file: a config dataclass that is a
-`Family`, and the Flax NNX module it builds. Those of `BUILT_IN` are known by name; any other is
-made known by `register`, called in a module that a gin file or the command line names. Outside
-this package and `interop`, no code names a family or a key of its batches, and parameters are
-`{"encoder/layers/...": array}`.
+`Family`, and the Flax NNX module it builds. Those of `registry.FAMILIES` are known by name; any
+other is made known by `register`, called in a module that a gin file or the command line names.
+Outside this package and `interop`, no code names a family or a key of its batches, and parameters
+are `{"encoder/layers/...": array}`.
 """
 
 import contextlib
 import dataclasses
 import functools
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -19,14 +18,13 @@ import gin
 import jax
 from flax import nnx
 
+from flan_jax import registry
 from flan_jax.errors import ConfigError, did_you_mean
 from flan_jax.models.decoding import DecodingModel
 from flan_jax.models.framing import Framing, Sequences, SpecialTokens
 from flan_jax.models.layouts import Layout, Targets
 
 Params = dict[str, jax.Array]
-# Name of a config class -> its module.
-BUILT_IN = {"T5Config": "flan_jax.models.t5"}
 
 
 class FamilyModule(DecodingModel, Protocol):
@@ -101,7 +99,7 @@ class Family(Protocol):
         """Returns the floating point operations of a forward pass over one row."""
 
 
-_registered: dict[str, type] = {}
+_registered: dict[str, Any] = {}
 
 
 def register(config: type) -> type:
@@ -118,28 +116,27 @@ def register(config: type) -> type:
 
 def register_families() -> None:
     """Makes every family's config class known to gin, under its own name."""
-    for name in BUILT_IN:
+    for name in registry.FAMILIES:
         register(family(name))
 
 
 def names() -> list[str]:
     """Returns the names of all config classes that are known."""
-    return [*BUILT_IN, *(name for name in _registered if name not in BUILT_IN)]
+    return [*registry.FAMILIES, *(name for name in _registered if name not in registry.FAMILIES)]
 
 
-def family(name: str) -> type:
+def family(name: str) -> Any:
     """Returns the config class of a family by name.
 
     Raises:
         ConfigError: none has that name; the nearest is offered.
     """
-    if name in _registered:
-        return _registered[name]
-    if name not in BUILT_IN:
+    found = _registered.get(name) or registry.find(registry.FAMILIES, name)
+    if found is None:
         raise ConfigError(
             f"no model family {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}"
         )
-    return getattr(importlib.import_module(BUILT_IN[name]), name)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,22 +6,18 @@ batched with.
 """
 
 import functools
-import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from flan_jax import files
+from flan_jax import files, registry
 from flan_jax.errors import DataError
 from flan_jax.selector import sentence_models, vectors
 from flan_jax.selector.embedding_cache import EmbeddingCache
 from flan_jax.terminal import Progress
 
 LEXICAL = "lexical"
-# Encoders that the selector does not know, by what precedes a colon in their names: module and
-# class, made from what follows it. Looked up late, for they need a model of ours.
-_MADE_BY = {"t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")}
 # Texts between two writes to the cache.
 _CHUNK = 256
 
@@ -124,10 +120,8 @@ def get_encoder(name: str | None, corpus: Iterable[str] = ()) -> Encoder:
             name = sentence_models.DEFAULT_MODEL
     if name == LEXICAL:
         return LexicalEncoder(corpus)
-    prefix, colon, rest = name.partition(":")
-    if colon and prefix in _MADE_BY:
-        module, made = _MADE_BY[prefix]
-        return getattr(importlib.import_module(module), made)(files.user_path(rest))
+    if made := registry.by_prefix(registry.ENCODERS, name):
+        return made[0](files.user_path(made[1]))
     return SentenceEncoder(name)
 
 

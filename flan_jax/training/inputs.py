@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from flan_jax.data import loader
 from flan_jax.data import plan as plan_lib
 from flan_jax.data.plan import Plan, PlanConfig
-from flan_jax.data.prepare import PreparedMixture, Renderings, prepare
+from flan_jax.data.prepare import PreparedMixture, prepare
+from flan_jax.data.units import Renderings
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model
 from flan_jax.models.layouts import Layout

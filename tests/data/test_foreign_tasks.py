@@ -15,8 +15,9 @@ import tensorflow as tf
 import toy_tasks  # noqa: F401  (registered for good, before what tests remove again)
 
 from flan_jax import cli
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
 from flan_jax.data.records import RECORDS
+from flan_jax.data.units import Renderings
 from flan_jax.errors import DataError, OutputError
 from flan_jax.instructions import recipes, registration
 from flan_jax.instructions.vocabulary import VOCABULARY, load_vocabulary
@@ -362,7 +363,8 @@ def test_a_declared_fact_that_cannot_be_described_is_refused_by_name():
 CASES = """
 import pathlib
 import seqio_ext, seqio_ext2
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings
 
 def prepared(*names):
     said = []
@@ -413,7 +415,8 @@ def test_the_command_line_prepares_afresh_where_it_is_told_to(tmp_path, monkeypa
 WORKERS = """
 import sys
 import worker_tasks
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings
 from flan_jax.errors import FlanJaxError
 
 if __name__ == "__main__":

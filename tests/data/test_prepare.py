@@ -15,8 +15,9 @@ import seqio
 import tensorflow as tf
 
 from flan_jax import cli, config
-from flan_jax.data.prepare import Renderings, prepare, prepare_on_beam, unit_specs
+from flan_jax.data.prepare import prepare, prepare_on_beam
 from flan_jax.data.records import INDEX, RECORDS, TABLE
+from flan_jax.data.units import Renderings, unit_specs
 from flan_jax.errors import DataError, FlanJaxError
 from flan_jax.instructions import cards, mixtures, recipes, registration
 from flan_jax.instructions.templates import Template
@@ -357,7 +358,8 @@ mixtures.register_mixture("w_some_die", ["w_a", "w_die"])
 # Prepares mixtures of the module, in worker processes or in this one, and ends as usual.
 SCRIPT = """
 import sys
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings
 from flan_jax.errors import DataError
 import worker_tasks_of_a_test
 

@@ -17,7 +17,8 @@ import_tensorflow()
 import numpy as np
 import tasks.natural_instructions.super_ni
 from flan_jax.data.plan import Plan, PlanConfig
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 name, root = sys.argv[1:]

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.cli import run
-from flan_jax.data.prepare import Renderings, prepare, task_examples, unit_specs
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings, task_examples, unit_specs
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import (
     cards,

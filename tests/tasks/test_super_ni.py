@@ -15,7 +15,8 @@ from absl import logging
 
 from flan_jax import files
 from flan_jax.cli import run
-from flan_jax.data.prepare import Renderings, prepare
+from flan_jax.data.prepare import prepare
+from flan_jax.data.units import Renderings
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import cards, draws, recipes, registration
 from flan_jax.instructions.mixtures import member_tasks, task_rates
