@@ -9,9 +9,7 @@ of its own, padded to a power of two, so that its vector depends on nothing else
 import functools
 import hashlib
 import json
-import re
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,25 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from flan_jax.errors import CheckpointError, ConfigError, first_line, quoted
+from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.instructions.vocabulary import (
-    SETTING,
     VOCABULARY,
     check_vocabulary,
-    vocabulary_fingerprint,
 )
-from flan_jax.models import families
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Sequences
-from flan_jax.training import carried_vocabulary, checkpoints, stored_settings
+from flan_jax.training import checkpoints, restore
 from flan_jax.training.manifest import read_manifest
 
 PREFIX = "t5:"
 MAX_TOKENS = 512
 KIND = "mean of T5 encoder states"
 SMALLEST_BUCKET = 16
-# Than this no field of a model's config is larger.
-_LARGEST = 2**31
 
 
 class CheckpointEncoder:
@@ -72,14 +65,13 @@ class CheckpointEncoder:
         self.name = f"{PREFIX}{checkpoint}"
         self._max_tokens = max_tokens
         try:
-            found = _find(checkpoint)
-            self._model = _model(found)
-            _check_vocabulary(found)
+            found, self._model = _open(checkpoint)
+            restore.check_vocabulary(found)
             check_vocabulary(self._model.config.vocab_size)
         except CheckpointError as error:
             raise CheckpointError(f"encoder {self.name!r}: {error}") from None
         self.step = found.step
-        self._path = found.path
+        self._found = found
         # Those in use now, whatever the setting says by the time that a text is encoded.
         self._vocabulary, self._layout = VOCABULARY.resolved, self._model.layout(VOCABULARY)
         self.hash = _hash(found, max_tokens)
@@ -122,14 +114,11 @@ class CheckpointEncoder:
     @functools.cached_property
     def _params(self) -> Params:
         """What the encoder needs of the weights, on one device."""
-        part = self._model.config.prompt_parameters
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        target = {
-            name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=device)
-            for name, shape in self._model.shapes.items()
-            if re.fullmatch(part, name)
-        }
-        return checkpoints.restore_params(self._path, target, part)
+        part = self._model.config.prompt_parameters
+        params = restore.weights(self._found, self._model, device, part)
+        self._found.release()
+        return params
 
 
 @functools.lru_cache(maxsize=4)
@@ -149,80 +138,15 @@ def _compiled_mean(model: Model) -> Callable[[Params, Sequences], jax.Array]:
     return jax.jit(mean)
 
 
-def _find(checkpoint: str) -> checkpoints.Found:
+def _open(checkpoint: str) -> tuple[checkpoints.Found, Model]:
     try:
-        return checkpoints.require(checkpoint, weights_only=True)
+        found = checkpoints.require(checkpoint, weights_only=True)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; give the MODEL_DIR of a `flan-jax train` or a step of it (MODEL_DIR@1200), "
             "or --encoder=lexical, which needs none"
         ) from None
-
-
-def _model(found: checkpoints.Found) -> Model:
-    """Returns the model that a checkpoint says it is of; what it leaves unsaid has no effect here.
-
-    Raises:
-        CheckpointError: it does not say, or that model is not known here or has no encoder.
-    """
-    fields = dict(found.run["fingerprint"].get("model") or {})
-    family = fields.pop("family", None)
-    if not isinstance(family, str) or family not in families.names():
-        raise CheckpointError(
-            f"{found.path} was saved for a model of family {quoted(family)}, and this version "
-            f"knows {', '.join(families.names())}; give a checkpoint of one of these"
-        )
-    config = families.family(family)
-    try:
-        _check_types(fields, typing.get_type_hints(config))
-        model = Model(config(**fields))
-        model.shapes  # noqa: B018 - what makes no model is refused now
-        return model
-    except Exception as error:  # of another version of this package, or made to harm
-        raise CheckpointError(
-            f"{found.path} was saved for a {family} that this version does not know: "
-            f"{first_line(error)}; give a checkpoint that this version wrote"
-        ) from None
-
-
-def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Refuses fields whose values JSON may hold and a config of a model may not."""
-    for name, value in fields.items():
-        kind = kinds.get(name)
-        if kind is float:
-            right = type(value) in (int, float) and abs(value) < _LARGEST
-        elif kind in (int, bool, str):
-            right = type(value) is kind and (kind is str or value < _LARGEST)
-        else:  # names, or a number that may be absent
-            names = value if isinstance(value, list) else [value]
-            right = all(isinstance(one, str | int | None) for one in names)
-        if not right:
-            raise ValueError(f"{name} is {quoted(value)}")
-
-
-def _check_vocabulary(found: checkpoints.Found) -> None:
-    """Refuses a checkpoint whose embeddings stand for other tokens than those in use.
-
-    Raises:
-        CheckpointError: says what to set VOCABULARY to, as far as that is known.
-    """
-    then, now = found.run["fingerprint"].get("vocabulary"), VOCABULARY.fingerprint
-    if then == now:
-        return
-    names = [spec for spec in ("default", "byte") if vocabulary_fingerprint(spec) == then]
-    names += [spec for spec in (carried_vocabulary.spec_in(found.path), _named(found)) if spec]
-    names = [spec for spec in names if spec != VOCABULARY.spec]  # a file may have changed since
-    known = f"{SETTING}={names[0]}" if names else f"{SETTING} to the one it was trained with"
-    raise CheckpointError(
-        f"{found.path} was trained with vocabulary {then}, and {VOCABULARY.spec!r}, in use, is "
-        f"{now}; set {known}, as --gin.{SETTING}=... or in the environment"
-    )
-
-
-def _named(found: checkpoints.Found) -> str | None:
-    """The vocabulary that a checkpoint says it was trained with, for messages alone."""
-    named = stored_settings.decode(found.run, str(found.path)).get(SETTING)
-    return named if isinstance(named, str) else None
+    return found, restore.model_of(found)
 
 
 def _hash(found: checkpoints.Found, max_tokens: int) -> str:

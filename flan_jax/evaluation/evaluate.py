@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gin
-import jax
 from etils import epath
 
 from flan_jax import files, macros, terminal
 from flan_jax.data.prepare import prepare
 from flan_jax.data.records import Example
 from flan_jax.data.units import Renderings
-from flan_jax.errors import CheckpointError
 from flan_jax.evaluation import generation, ranking
-from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
+from flan_jax.instructions.vocabulary import check_vocabulary
 from flan_jax.models.decoding import Decoding
-from flan_jax.models.families import Model, Params
+from flan_jax.models.families import Model
 from flan_jax.scoring import report
 from flan_jax.scoring.predictions import Prediction
-from flan_jax.training import checkpoints, identity
 from flan_jax.training import mesh as mesh_lib
+from flan_jax.training import restore
 
 # Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
 gin.external_configurable(Decoding, name="Decoding", module="models")
@@ -68,33 +66,6 @@ class EvalConfig:
             RENDER_SEED=self.render_seed,
             SEED=self.seed,
         )
-
-
-def check_checkpoint(found: checkpoints.Found, model: Model) -> None:
-    """Refuses a checkpoint of another model or vocabulary, before any tensor is read.
-
-    Raises:
-        CheckpointError: names what differs.
-    """
-    then = found.run["fingerprint"]
-    now = {
-        "model": json.loads(json.dumps(model.describe())),
-        "vocabulary": VOCABULARY.fingerprint,
-    }
-    if changes := identity.differences({key: then.get(key) for key in now}, now):
-        raise CheckpointError(f"{found.path} does not fit this configuration: {'; '.join(changes)}")
-
-
-def load_params(found: checkpoints.Found | None, model: Model, mesh: Any, seed: int) -> Params:
-    """Returns the weights of a checkpoint, or fresh ones, on every device of the mesh."""
-    shardings = mesh_lib.parameter_shardings(model.axes, model.shapes, mesh)
-    if found is None:
-        return jax.jit(model.init, out_shardings=shardings)(jax.random.key(seed))
-    target = {
-        name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=shardings[name])
-        for name, shape in model.shapes.items()
-    }
-    return checkpoints.restore_params(found.path, target)
 
 
 def _progress(say: Callable[[str], None], total: int) -> Callable[[int], None]:
@@ -153,9 +124,7 @@ def _evaluate(
 ) -> dict[str, Any]:
     model = Model(config.model)
     check_vocabulary(config.model.vocab_size)
-    found = checkpoints.require(checkpoint, say, weights_only=True) if checkpoint else None
-    if found is not None:
-        check_checkpoint(found, model)
+    found = restore.open_as(checkpoint, model, say) if checkpoint else None
     modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()
     mixture = prepare(
         config.mixture,
@@ -192,7 +161,9 @@ def _evaluate(
 
     mesh = mesh_lib.make_mesh()
     batch_size = -(-config.batch_size // mesh.size) * mesh.size
-    params = load_params(found, model, mesh, config.seed)
+    params = restore.weights(found, model, mesh, seed=config.seed)
+    if found is not None:
+        found.release()
     lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
     sharding = mesh_lib.batch_sharding(mesh)
     examples = generation.examples_of(mixture, config.examples)

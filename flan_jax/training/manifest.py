@@ -6,10 +6,11 @@ not listed is as wrong as what is listed and not there. It is written last, when
 is on the disk, so a folder without one is a save that was not finished.
 """
 
-import hashlib
+import functools
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,15 +24,26 @@ OPTIMIZER = "optimizer/"
 # Without these there is nothing to restore.
 NEEDED = ("run/metadata", "params/_METADATA", "params/manifest.ocdbt")
 _MOST_BYTES = 1 << 26
+# Times of files are as fine as the system's clock ticks.
+_SETTLED_NS = 2_000_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _hash_file(path: epath.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """Returns a file's SHA-256; its bytes are read once a process, as long as it is the same."""
+    if files.is_remote(path):
+        return files.file_digest(path)
+    stat_ = os.stat(path)
+    stamp = (stat_.st_ino, stat_.st_size, stat_.st_mtime_ns, stat_.st_ctime_ns)
+    # What changed just now may change again without another time.
+    if time.time_ns() - stat_.st_ctime_ns < _SETTLED_NS:
+        return files.file_digest(path)
+    return _hash_once(str(path), stamp)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _hash_once(path: str, stamp: tuple[int, ...]) -> str:
+    return files.file_digest(path)
 
 
 def manifest_files(folder: epath.Path) -> list[epath.Path]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +20,10 @@ from flan_jax.training import (
     carried_vocabulary,
     checkpoints,
     digest,
-    identity,
     inputs,
     model_info,
     own_runs,
+    restore,
     resume,
     stored_settings,
     telemetry,
@@ -138,9 +137,7 @@ def _train(
         state = state_lib.init_state(recipe, shardings)
         if config.initial_checkpoint_path:
             part = config.initial_checkpoint_part
-            source = checkpoints.require(config.initial_checkpoint_path, say, weights_only=True)
-            if part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
-                identity.check_vocabulary(source.run["fingerprint"], facts, str(source.path))
+            source = restore.open_part(config.initial_checkpoint_path, part, model, say)
             params = checkpoints.restore_params(source.path, state.params, part)
             state = state._replace(params=params)
             source.release()

@@ -1,0 +1,169 @@
+"""From a checkpoint to a model with its weights: for training, evaluation, embedding alike.
+
+What a checkpoint says of itself is data and may be anybody's; a model is built, and a tensor read,
+only when both are known to fit.
+"""
+
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Sharding
+
+from flan_jax.errors import CheckpointError, first_line, quoted
+from flan_jax.instructions.vocabulary import SETTING, VOCABULARY, vocabulary_fingerprint
+from flan_jax.models import families
+from flan_jax.models.families import Model, Params
+from flan_jax.training import (
+    carried_vocabulary,
+    checkpoints,
+    identity,
+    stored_settings,
+)
+from flan_jax.training import (
+    mesh as mesh_lib,
+)
+from flan_jax.training.checkpoints import Found
+
+# Than this no field of a model's config is larger.
+_LARGEST = 2**31
+
+
+def open_as(where: str, model: Model, say: Callable[[str], None]) -> Found:
+    """Opens a checkpoint that has to be of a model and of the vocabulary in use.
+
+    Args:
+        where: as a person names it, see `checkpoints.require`.
+        model: the model that its weights are for.
+        say: called with what was passed over.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of something else.
+    """
+    found = checkpoints.require(where, say, weights_only=True)
+    then = found.run["fingerprint"]
+    now = {
+        "model": json.loads(json.dumps(model.describe())),
+        "vocabulary": VOCABULARY.fingerprint,
+    }
+    if changes := identity.differences({key: then.get(key) for key in now}, now):
+        raise CheckpointError(f"{found.path} does not fit this configuration: {'; '.join(changes)}")
+    return found
+
+
+def open_part(where: str, part: str | None, model: Model, say: Callable[[str], None]) -> Found:
+    """Opens a checkpoint some of whose weights another model starts from.
+
+    Args:
+        where: as a person names it, see `checkpoints.require`.
+        part: regular expression of the names of the weights to take; None takes all.
+        model: what starts from them. Where one of them has a row a token, the vocabulary has to
+            be the same.
+        say: called with what was passed over.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of another vocabulary.
+    """
+    found = checkpoints.require(where, say, weights_only=True)
+    if part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
+        now = {"vocabulary": VOCABULARY.fingerprint}
+        identity.check_vocabulary(found.run["fingerprint"], now, str(found.path))
+    return found
+
+
+def model_of(found: Found) -> Model:
+    """Returns the model that a checkpoint says it is of; what it leaves unsaid has no effect here.
+
+    Raises:
+        CheckpointError: it does not say, or that model is not known here.
+    """
+    fields = dict(found.run["fingerprint"].get("model") or {})
+    family = fields.pop("family", None)
+    if not isinstance(family, str) or family not in families.names():
+        raise CheckpointError(
+            f"{found.path} was saved for a model of family {quoted(family)}, and this version "
+            f"knows {', '.join(families.names())}; give a checkpoint of one of these"
+        )
+    config = families.family(family)
+    try:
+        _check_types(fields, typing.get_type_hints(config))
+        model = Model(config(**fields))
+        model.shapes  # noqa: B018 - what makes no model is refused now
+        return model
+    except Exception as error:  # of another version of this package, or made to harm
+        raise CheckpointError(
+            f"{found.path} was saved for a {family} that this version does not know: "
+            f"{first_line(error)}; give a checkpoint that this version wrote"
+        ) from None
+
+
+def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Refuses fields whose values JSON may hold and a config of a model may not."""
+    for name, value in fields.items():
+        kind = kinds.get(name)
+        if kind is float:
+            right = type(value) in (int, float) and abs(value) < _LARGEST
+        elif kind in (int, bool, str):
+            right = type(value) is kind and (kind is str or value < _LARGEST)
+        else:  # names, or a number that may be absent
+            names = value if isinstance(value, list) else [value]
+            right = all(isinstance(one, str | int | None) for one in names)
+        if not right:
+            raise ValueError(f"{name} is {quoted(value)}")
+
+
+def check_vocabulary(found: Found) -> None:
+    """Refuses a checkpoint whose embeddings stand for other tokens than those in use.
+
+    Raises:
+        CheckpointError: says what to set VOCABULARY to, as far as that is known.
+    """
+    then, now = found.run["fingerprint"].get("vocabulary"), VOCABULARY.fingerprint
+    if then == now:
+        return
+    names = [spec for spec in ("default", "byte") if vocabulary_fingerprint(spec) == then]
+    names += [spec for spec in (carried_vocabulary.spec_in(found.path), _named(found)) if spec]
+    names = [spec for spec in names if spec != VOCABULARY.spec]  # a file may have changed since
+    known = f"{SETTING}={names[0]}" if names else f"{SETTING} to the one it was trained with"
+    raise CheckpointError(
+        f"{found.path} was trained with vocabulary {then}, and {VOCABULARY.spec!r}, in use, is "
+        f"{now}; set {known}, as --gin.{SETTING}=... or in the environment"
+    )
+
+
+def _named(found: Found) -> str | None:
+    """The vocabulary that a checkpoint says it was trained with, for messages alone."""
+    named = stored_settings.decode(found.run, str(found.path)).get(SETTING)
+    return named if isinstance(named, str) else None
+
+
+def weights(
+    found: Found | None, model: Model, place: Any, part: str | None = None, seed: int = 0
+) -> Params:
+    """Returns the weights of a checkpoint, where they are to lie.
+
+    Args:
+        found: the checkpoint; None makes fresh weights.
+        model: what they are of.
+        place: a mesh, on which they are sharded, or one sharding for all of them.
+        part: regular expression of the names to read; no others are held. None reads all.
+        seed: of fresh weights.
+
+    Raises:
+        CheckpointError: they cannot be restored, or are of another shape.
+    """
+    if isinstance(place, Sharding):
+        shardings: Mapping[str, Any] = dict.fromkeys(model.shapes, place)
+    else:
+        shardings = mesh_lib.parameter_shardings(model.axes, model.shapes, place)
+    if found is None:
+        return jax.jit(model.init, out_shardings=shardings)(jax.random.key(seed))
+    target = {
+        name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=shardings[name])
+        for name, shape in model.shapes.items()
+        if part is None or re.fullmatch(part, name)
+    }
+    return checkpoints.restore_params(found.path, target, part)
