@@ -439,6 +439,20 @@ def parse(parts: Sequence[Part]) -> None:
         raise ConfigError(f"required: {', '.join(missing)}; set in the gin file or by {arguments}")
 
 
+def run_imports(files: Sequence[str]) -> None:
+    """Imports what gin files of the user's import, before anything else is known of them.
+
+    A checkpoint may be of a model family that one of these modules makes known.
+
+    Raises:
+        ConfigError: a file is missing or no gin, or an import fails.
+    """
+    parts = [Part(name, read_gin_file(name)) for name in files]
+    imports = [Part(part.origin, "\n".join(_IMPORT.findall(part.text))) for part in parts]
+    if any(part.text for part in imports):
+        parse(imports)
+
+
 def _bindings(parts: Sequence[Part]) -> list[str]:
     names: set[str] = set()
     for part in parts:

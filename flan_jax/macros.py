@@ -142,13 +142,14 @@ _RUN = [
     *_declare(LENGTHS, "TASK_FEATURE_LENGTHS"),
     *_declare(YesNo(), "PACKING"),
     *_declare(SEED, "SEED", "RENDER_SEED"),
-    *_declare(MESH, "MESH_SHAPE", none=True),
+    *_declare(MESH, "MESH_SHAPE", none=True, local=True),
     *_declare(
         OneOf(
             ("data", "fsdp", "tensor", "data_fsdp", "data_tensor", "fsdp_tensor",
              "data_fsdp_tensor")
         ),
         "SHARDING",
+        local=True,
     ),
     *_declare(HOOKS, "HOOKS", local=True),
     *_declare(STEPS, "PROFILE_STEPS", none=True, local=True),

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inherit.add_arguments(parser)
     common.add_fresh_argument(parser)
     common.add_gin_arguments(parser)
+    common.add_distributed_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,11 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.errors import ConfigError, border
     from flan_jax.training import checkpoints
 
+    common.start_distributed(args)
     files.check_out_folder(args.out)
-    # Training's own bindings ride along with the macros.
-    modules = ["flan_jax.training.train", "flan_jax.evaluation.evaluate"]
+    # What training is configured by rides along in the macros; its loop does not.
+    modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
     found = checkpoints.require(args.checkpoint, terminal.warn, weights_only=True)
     common.register(modules)
+    config.run_imports(args.gin_file)
     inherited = inherit.part(found, args.trust)
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
     parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)
@@ -49,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     config.import_modules(args.module)
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
     from flan_jax.scoring import report
+    from flan_jax.training import processes
 
     with border(f"settings of checkpoint {found.path}", ConfigError):
         chosen = EvalConfig()  # type: ignore[call-arg]
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     named = [*common.as_modules(chosen.modules), *args.module]
     chosen = dataclasses.replace(chosen, modules=named)
     summary = evaluate(chosen, str(found.path), args.out, fresh=args.fresh)
-    report.print_tables(summary)
-    terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
+    if processes.is_first():
+        report.print_tables(summary)
+        terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0

@@ -39,6 +39,7 @@ def part(found: Any, trust: bool = False) -> config.Part:
     Raises:
         CheckpointError: they are not data, or refer to what is not of this package.
     """
+    from flan_jax.models import families
     from flan_jax.training import carried_vocabulary, own_runs, stored_settings
 
     where = f"checkpoint {found.path}"
@@ -47,7 +48,7 @@ def part(found: Any, trust: bool = False) -> config.Part:
     settings |= own_runs.recall(found.run, found.path) or {}
     if (vocabulary := carried_vocabulary.spec_in(found.path)) is not None:
         settings["VOCABULARY"] = vocabulary
-    stored_settings.check_configurables(settings, where)
+    stored_settings.check_configurables(settings, where, families.names())
     return config.Part(str(found.path), stored_settings.as_gin(settings))
 
 

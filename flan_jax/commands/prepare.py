@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
         if value is not None:
             overrides.append(f"{macro}={value}")
     parts = config.compose_parts(args.gin_file, "flan_jax", "prepare", overrides)
-    # Training's own bindings ride along with the macros.
-    values = common.configure(parts, ["flan_jax.training.train"])
+    # What training is configured by may ride along in an experiment's macros; its loop does not.
+    values = common.configure(parts, ["flan_jax.training.config"])
     config.import_modules(args.module)
 
     from flan_jax import settings

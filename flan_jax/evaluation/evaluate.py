@@ -10,7 +10,7 @@ import gin
 from etils import epath
 
 from flan_jax import files, macros, terminal
-from flan_jax.data.prepare import prepare
+from flan_jax.data.prepare import PreparedMixture, prepare
 from flan_jax.data.records import Example
 from flan_jax.data.units import Renderings
 from flan_jax.evaluation import generation, ranking
@@ -20,7 +20,7 @@ from flan_jax.models.families import Model
 from flan_jax.scoring import report
 from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
-from flan_jax.training import restore
+from flan_jax.training import processes, restore
 
 # Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
 gin.external_configurable(Decoding, name="Decoding", module="models")
@@ -43,6 +43,8 @@ class EvalConfig:
         prepared_dir: where prepared records are.
         seed: of the weights, where there is no checkpoint.
         decoding: how answers are chosen.
+        sharding: preset in `mesh.PRESETS`.
+        mesh_shape: overrides the preset's devices by mesh axis.
     """
 
     model: Any
@@ -56,6 +58,8 @@ class EvalConfig:
     prepared_dir: str | None = None
     seed: int = 0
     decoding: Decoding = Decoding()
+    sharding: str = "data"
+    mesh_shape: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         macros.check(
@@ -108,6 +112,8 @@ def evaluate(
         FlanJaxError: unknown mixture or split, a damaged or unfitting checkpoint, or `out` cannot
             be written or is in use by another evaluation.
     """
+    if not processes.is_first():
+        return _evaluate(config, checkpoint, out, lambda text: None, fresh)
     with files.lock_folder(files.check_out_folder(out)):
         summary = _evaluate(config, checkpoint, out, say, fresh)
     for note in report.notes(summary):
@@ -122,18 +128,25 @@ def _evaluate(
     say: Callable[[str], None],
     fresh: bool,
 ) -> dict[str, Any]:
+    mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
     model = Model(config.model)
     check_vocabulary(config.model.vocab_size)
     found = restore.open_as(checkpoint, model, say) if checkpoint else None
     modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()
-    mixture = prepare(
-        config.mixture,
-        config.split,
-        Renderings(1, config.render_seed),
-        config.prepared_dir,
-        modules=modules,
-        fresh=fresh,
-        report=say,
+
+    def examined(fresh: bool) -> PreparedMixture:
+        return prepare(
+            config.mixture,
+            config.split,
+            Renderings(1, config.render_seed),
+            config.prepared_dir,
+            modules=modules,
+            fresh=fresh,
+            report=say,
+        )
+
+    mixture = processes.first_then_all(
+        lambda: examined(fresh), lambda: examined(False), f"prepared {config.mixture}"
     )
     folder = epath.Path(out)
     facts = [
@@ -152,20 +165,22 @@ def _evaluate(
         summary["decoding"] = config.decoding.describe()
         if mixture.left_out:
             summary["left_out"] = list(mixture.left_out)
-        report.write(out, summary, predictions, identity_hash)
+        if processes.is_first():
+            report.write(out, summary, predictions, identity_hash)
         return summary
 
-    if there := report.read(out, identity_hash):
+    there = report.read(out, identity_hash) if processes.is_first() else None
+    if there:
         say(f"{out} has these results already")
-        return there.summary or finish(there.predictions)
+    if summary := processes.from_first(there and (there.summary or finish(there.predictions))):
+        return summary
 
-    mesh = mesh_lib.make_mesh()
-    batch_size = -(-config.batch_size // mesh.size) * mesh.size
+    shards = mesh_lib.row_shards(mesh)
+    batch_size = -(-config.batch_size // shards) * shards
     params = restore.weights(found, model, mesh, seed=config.seed)
     if found is not None:
         found.release()
     lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
-    sharding = mesh_lib.batch_sharding(mesh)
     examples = generation.examples_of(mixture, config.examples)
     asked = [(task, example) for task, example in examples if example.ranked is None]
     ranked = [(task, example) for task, example in examples if example.ranked is not None]
@@ -176,15 +191,14 @@ def _evaluate(
     progress = _progress(say, len(examples))
     predictions = []
     if asked:
-        generator = generation.Generator(
-            model, params, *lengths, batch_size, sharding, config.decoding
-        )
+        generator = generation.Generator(model, params, *lengths, batch_size, mesh, config.decoding)
         predictions += generation.predict(generator, asked, partial, progress)
     if ranked:
-        scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh.size, sharding)
+        scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh)
         predictions += ranking.rank(scorer, ranked, partial, progress)
     summary = finish(predictions)
-    path.unlink(missing_ok=True)
+    if processes.is_first():
+        path.unlink(missing_ok=True)
     return summary
 
 

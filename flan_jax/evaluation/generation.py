@@ -22,7 +22,10 @@ from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing, Sequences
 from flan_jax.models.layouts import Layout
+from flan_jax.models.sharding import axis_rules
 from flan_jax.scoring.predictions import MOST_BYTES, Prediction
+from flan_jax.training import mesh as mesh_lib
+from flan_jax.training import processes
 
 SMALLEST_BUCKET = 32
 
@@ -46,7 +49,7 @@ def draw_number(task: str, example_id: str) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _compiled_decode(
-    model: Model, chosen: Decoding, max_length: int, framing: Framing
+    model: Model, chosen: Decoding, max_length: int, framing: Framing, mesh: Any
 ) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
     """Kept between generators, so that one program that scores many checkpoints compiles once."""
     options: dict[str, Any] = {"max_length": max_length, "framing": framing}
@@ -60,7 +63,24 @@ def _compiled_decode(
             return beam_search(module, prompts, **options)[0][:, 0]
         return decoding.decode(module, prompts, chosen.chooser(draws_B), **options)
 
-    return jax.jit(decode)
+    return compiled_on(mesh, decode)
+
+
+def compiled_on(mesh: Any, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Compiles a function for a mesh, or one device where None; every process gets its result."""
+    if mesh is None:
+        return jax.jit(function)
+
+    def call(*args: Any) -> jax.Array:
+        with axis_rules(mesh, mesh_lib.RULES):
+            return function(*args)
+
+    return jax.jit(call, out_shardings=mesh_lib.replicated(mesh))
+
+
+def placed_on(mesh: Any, tree: Any) -> Any:
+    """Returns arrays with their rows spread over a mesh, or on one device where None."""
+    return jax.device_put(tree) if mesh is None else mesh_lib.place_whole(tree, mesh)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +93,7 @@ class Generator:
         inputs_length: tokens that a prompt is cut to.
         targets_length: most tokens to generate, EOS included.
         batch_size: prompts decoded together.
-        sharding: how rows are spread over devices; None for one device.
+        mesh: what rows are spread over; None for one device.
         decoding: how answers are chosen.
     """
 
@@ -82,7 +102,7 @@ class Generator:
     inputs_length: int
     targets_length: int
     batch_size: int
-    sharding: Any = None
+    mesh: Any = None
     decoding: Decoding = Decoding()
 
     @functools.cached_property
@@ -92,7 +112,7 @@ class Generator:
     @property
     def _decode(self) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
         framing = self._layout.framing
-        return _compiled_decode(self.model, self.decoding, self.targets_length, framing)
+        return _compiled_decode(self.model, self.decoding, self.targets_length, framing, self.mesh)
 
     def batches(self, examples: Sequence[Example]) -> Iterator[list[int]]:
         """Yields positions of examples of similar length, longest first."""
@@ -112,7 +132,7 @@ class Generator:
         draws_B: np.ndarray = np.zeros(self.batch_size, np.uint32)
         for row, (task, example) in enumerate(examples):
             draws_B[row] = draw_number(task, example.id)
-        placed = jax.device_put((prompts, draws_B), self.sharding)
+        placed = placed_on(self.mesh, (prompts, draws_B))
         answers = np.asarray(self._decode(self.params, *placed))[: len(rows)]
         return [VOCABULARY.decode(framing.spoken(answer)) for answer in answers]
 
@@ -176,6 +196,8 @@ class Partial:
     def __init__(self, path: epath.Path, identity: str):
         """Reads answers of an earlier attempt; starts the file anew where it is of another one.
 
+        Of several processes the first alone reads and writes, and tells the others.
+
         Args:
             path: the file; the caller removes it at the end.
             identity: hash of what the answers depend on.
@@ -185,10 +207,13 @@ class Partial:
         """
         self._path = path
         header = ["flan_jax", identity]
-        self._found = _answers_of(path, header) if path.exists() else {}
-        # A line that a killed attempt was cut off in goes.
-        rows = ([*key, value] for key, value in self._found.items())
-        json_files.write_lines(path, itertools.chain([header], rows))
+        rows: list[Any] = []
+        if processes.is_first():
+            found = _answers_of(path, header) if path.exists() else {}
+            rows = [[*key, value] for key, value in found.items()]
+            # A line that a killed attempt was cut off in goes.
+            json_files.write_lines(path, [header, *rows])
+        self._found = {(task, record): value for task, record, value in processes.from_first(rows)}
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._found
@@ -203,6 +228,8 @@ class Partial:
             OutputError: the file cannot be written.
         """
         self._found.update(answers)
+        if not processes.is_first():
+            return
         json_files.append_lines(self._path, ([*key, value] for key, value in answers.items()))
 
 

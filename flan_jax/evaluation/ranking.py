@@ -20,17 +20,18 @@ import numpy as np
 
 from flan_jax import metrics
 from flan_jax.data.records import Example
-from flan_jax.evaluation.generation import Partial, bucket_length
+from flan_jax.evaluation.generation import Partial, bucket_length, compiled_on, placed_on
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing, Sequences, pad
 from flan_jax.scoring.predictions import Prediction
+from flan_jax.training import mesh as mesh_lib
 
 Record = tuple[str, Example]
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_score(model: Model, framing: Framing) -> Callable[..., jax.Array]:
+def _compiled_score(model: Model, framing: Framing, mesh: Any) -> Callable[..., jax.Array]:
     """Kept between scorers, as `generation._compiled_decode` is."""
 
     def score(
@@ -39,7 +40,7 @@ def _compiled_score(model: Model, framing: Framing) -> Callable[..., jax.Array]:
         module = model.bind(params)
         return jnp.sum(module.score_answers(prompts, prompt_B, answers, framing), axis=-1)
 
-    return jax.jit(score)
+    return compiled_on(mesh, score)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Scorer:
         inputs_length: tokens that a prompt is cut to.
         targets_length: tokens that an option is cut to, EOS included.
         batch_size: options scored together.
-        devices: number of devices that rows are spread over.
-        sharding: how they are; None for one device.
+        mesh: what rows are spread over; None for one device.
     """
 
     model: Model
@@ -61,14 +61,14 @@ class Scorer:
     inputs_length: int
     targets_length: int
     batch_size: int
-    devices: int = 1
-    sharding: Any = None
+    mesh: Any = None
 
     @property
     def prompts(self) -> int:
         """Prompts encoded together: an example has two options or more."""
         half = -(-self.batch_size // 2)
-        return -(-half // self.devices) * self.devices
+        shards = 1 if self.mesh is None else mesh_lib.row_shards(self.mesh)
+        return -(-half // shards) * shards
 
     def batches(self, records: Sequence[Record]) -> Iterator[list[Record]]:
         """Yields records that are scored together: whole examples where they fit, longest first."""
@@ -107,8 +107,8 @@ class Scorer:
         prompts = layout.prompts(asked, self.prompts, length)
         length = bucket_length(max(map(len, options)), self.targets_length)
         answers = pad(options, self.batch_size, length, framing.pad_id)
-        placed = jax.device_put((prompts, prompt_B, answers), self.sharding)
-        scores = np.asarray(_compiled_score(self.model, framing)(self.params, *placed))
+        placed = placed_on(self.mesh, (prompts, prompt_B, answers))
+        scores = np.asarray(_compiled_score(self.model, framing, self.mesh)(self.params, *placed))
         return [float(score) for score in scores[: len(records)]]
 
 

@@ -146,6 +146,11 @@ class Embed(nnx.Module):
         return flat_matmul(x.astype(self.dtype), table_VxD.T, jnp.float32)
 
 
+def _constrain_logits(logits: jax.Array) -> jax.Array:
+    """Pins logits [B, V] or [B, T, V]."""
+    return constrain(logits, *("batch", "length")[: logits.ndim - 1], "vocab")
+
+
 class TiedHead(nnx.Module):
     """Output head that is the embedding table, on hidden states times `scale`."""
 
@@ -155,7 +160,7 @@ class TiedHead(nnx.Module):
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
-        return constrain(self.embed.attend(hidden * self.scale), "batch", "length", "vocab")
+        return _constrain_logits(self.embed.attend(hidden * self.scale))
 
 
 class OutputHead(nnx.Module):
@@ -166,7 +171,7 @@ class OutputHead(nnx.Module):
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
-        return constrain(self.kernel(hidden, out_dtype=jnp.float32), "batch", "length", "vocab")
+        return _constrain_logits(self.kernel(hidden, out_dtype=jnp.float32))
 
 
 def relative_position_buckets(num_buckets: int, max_distance: int) -> np.ndarray:

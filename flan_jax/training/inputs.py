@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from flan_jax.data import loader
@@ -20,6 +19,7 @@ from flan_jax.models.layouts import Layout
 from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training.config import TrainConfig
+from flan_jax.training.processes import first_then_all
 
 Say = Callable[[str], None]
 
@@ -40,10 +40,7 @@ def prepare_once(
             report=say,
         )
 
-    prepared = go(fresh) if jax.process_index() == 0 else None
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"prepared {mixture} {split}")
-    return prepared or go()
+    return first_then_all(lambda: go(fresh), go, f"prepared {mixture} {split}")
 
 
 def make_plan(config: TrainConfig, mixture: PreparedMixture, layout: Layout) -> Plan:

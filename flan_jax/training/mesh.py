@@ -199,6 +199,16 @@ def local_rows(batch_size: int, mesh: Mesh) -> slice:
     return slice(spans[0][0], spans[-1][1])
 
 
+def place_whole(tree: Any, mesh: Mesh) -> Any:
+    """Returns arrays that every process has whole, their rows spread over the mesh."""
+    sharding = batch_sharding(mesh)
+
+    def place(rows: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(rows.shape, sharding, lambda index: rows[index])
+
+    return jax.tree.map(place, tree)
+
+
 def place_batch(
     batch: Mapping[str, np.ndarray], mesh: Mesh, batch_size: int
 ) -> dict[str, jax.Array]:

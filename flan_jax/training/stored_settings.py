@@ -14,7 +14,7 @@ value being one of the above; imports, includes, scopes and bindings of paramete
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from flan_jax import macros
@@ -159,10 +159,17 @@ def modules_of(settings: Mapping[str, Any], where: str) -> list[str]:
     return names
 
 
-def check_configurables(settings: Mapping[str, Any], where: str) -> None:
+def check_configurables(
+    settings: Mapping[str, Any], where: str, families: Collection[str] = ()
+) -> None:
     """Refuses references to anything but the configurables of this package.
 
     Those have to be registered by now.
+
+    Args:
+        settings: what a checkpoint says.
+        where: the checkpoint, for the message.
+        families: model families that the user's own modules made known by now.
 
     Raises:
         CheckpointError: names setting and reference.
@@ -177,7 +184,8 @@ def check_configurables(settings: Mapping[str, Any], where: str) -> None:
                 owner = gin.get_configurable(reference[1:].removesuffix("()")).__module__
             except (ValueError, KeyError):  # none, or several
                 owner = ""
-            if not owner.startswith("flan_jax."):
+            own_family = reference[1:].removesuffix("()").rpartition(".")[2] in families
+            if not owner.startswith("flan_jax.") and not own_family:
                 raise CheckpointError(
                     f"{where}: setting {name} refers to {quoted(str(reference))}, which is not of "
                     f"this package; a checkpoint may name nothing else (give --gin.{name}=...)"
