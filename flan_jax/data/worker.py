@@ -41,5 +41,8 @@ def _prepare(spec: UnitSpec, root: str, modules: Sequence[str], fresh: bool) -> 
     import_modules(modules)
     here = (get_recipe(spec.task).fingerprint(), VOCABULARY.fingerprint)
     if here != (spec.recipe, spec.vocabulary):
-        raise DataError(f"task {spec.task!r} is not the same in a worker process")
+        raise DataError(
+            f"task {spec.task!r} is not the same in a worker process, which reads no gin file; "
+            "--workers=1 prepares it in this one"
+        )
     return prepare_unit(spec, root, fresh)

@@ -15,17 +15,12 @@ import dataclasses
 import dis
 import functools
 import hashlib
-import importlib
-import importlib.metadata
-import importlib.util
 import inspect
 import linecache
 import logging
-import os
-import pathlib
 import random
+import re
 import sys
-import sysconfig
 import threading
 import tokenize
 import types
@@ -37,16 +32,11 @@ import numpy as np
 import tensorflow as tf
 
 from flan_jax.errors import quoted
+from flan_jax.instructions.origins import is_own, library, own_module
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Bump by hand whenever the code below describes the same thing in another way.
 FORMAT = 1
 
-_PATHS = sysconfig.get_paths()
-_STANDARD = tuple(os.path.realpath(_PATHS[name]) for name in ("stdlib", "platstdlib"))
-_INSTALLED = ("site-packages", "dist-packages")
-# Libraries whose results are taken to be the same in any version: what everything here runs on.
-_STEADY = ("absl", "etils", "flan_jax", "numpy", "seqio", "tensorflow", "tensorflow_datasets")
 # A function that names one of these reads what no description can hold.
 _READERS = frozenset([
     "open", "read_text", "read_bytes", "read_file", "GFile", "FastGFile", "listdir", "iterdir",
@@ -68,7 +58,8 @@ _SILENT = (
 )  # fmt: skip
 _RANDOM = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator,
            tf.random.Generator)  # fmt: skip
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
+_ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
+_PLAIN = (type(None), bool, int, float, complex, bytes, type(Ellipsis), type(NotImplemented))
 _C_METHODS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
               types.ClassMethodDescriptorType, types.MemberDescriptorType)  # fmt: skip
 
@@ -136,14 +127,16 @@ class Walker:
 
     def _add(self, value: Any, where: str) -> None:
         kind = type(value)
-        if kind in _PLAIN:
+        if kind is str:  # in which somebody may have put the repr of a function
+            self.say("str", _ADDRESS.sub("at 0x", value))
+        elif kind in _PLAIN:
             self.say(kind.__name__, hex(value) if kind is int else repr(value))
         elif kind is tuple:  # equal ones may or may not be one, so they have no number
             self._items("tuple", value, where)
         elif isinstance(value, set | frozenset):
             self._set(value, where)
         elif isinstance(value, types.ModuleType):
-            self.say("module", value.__name__)
+            self.say("module", *library(value.__name__))
         elif isinstance(value, types.CodeType):
             self._bytecode(value, where)
         elif (number := self._numbers.get(id(value))) is not None:
@@ -204,7 +197,7 @@ class Walker:
             self._add(item, f"{where}[{quoted(key, 40)}]")
 
     def _parts(self, kind: str, parts: Mapping[str, Any], where: str) -> None:
-        self.say(kind)
+        self.say(kind, len(parts))
         for name, part in parts.items():
             self.say(name)
             self._add(part, f"{where}.{name}" if name else where)
@@ -218,28 +211,40 @@ class Walker:
             walker._add(item, f"an item of {where}")
             digests.append(walker.description().digest)
             self._unknown |= walker._unknown
-        self.say("set", *sorted(digests))
+        self.say("set", len(digests), *sorted(digests))
         self._add(type(items), where)
 
     # Functions
 
     def _function(self, function: types.FunctionType, where: str) -> None:
         where = f"{where} ({function.__name__})"
-        code = function.__code__
-        own = is_own(function.__globals__.get("__name__"), code.co_filename)
+        code, module = function.__code__, function.__globals__.get("__name__")
+        closed = dict(_closed(function))
+        if module == "gin.config" and "selector" in closed:
+            self._configurable(function, closed["selector"], where)
+            return
+        own = is_own(module, code.co_filename)
         if own:
             self.say("function")
             self._code(code, where)
         else:
-            self.say("library", *_library(function.__module__), function.__qualname__)
+            self.say("library", *library(module), function.__qualname__)
         self._parts("defaults", {"": function.__defaults__}, where)
         self._parts("defaults", {"": function.__kwdefaults__}, where)
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            with contextlib.suppress(ValueError):  # an empty cell
-                self._parts("cell", {name: cell.cell_contents}, where)
+        self._parts("closed", closed, where)
         if own:
             self._parts("attributes", dict(sorted(vars(function).items())), where)
             self._used(function, where)
+
+    def _configurable(self, function: Any, selector: str, where: str) -> None:
+        """A function that gin gives arguments to: itself, and what they are."""
+        import gin
+
+        self._parts("gin", {"": function.__wrapped__}, where)
+        try:
+            self._parts("bound", dict(sorted(gin.get_bindings(selector).items())), where)
+        except Exception:  # of whatever a reference calls
+            self.cannot_know(f"{where} has bindings in gin that cannot be resolved")
 
     def _code(self, code: types.CodeType, where: str) -> None:
         """By the source where that is what runs: bytecode differs from one Python to the next."""
@@ -269,9 +274,11 @@ class Walker:
                 self._named(function.__globals__[name], attributes, f"{where}: {name}")
         package = function.__globals__.get("__package__") or ""
         for name in sorted(imported):
-            if (module := _own_module(name, package)) is not None:
-                self.say("import", name)
+            self.say("import", name)
+            if (module := own_module(name, package)) is not None:
                 self._named(module, attributes, f"{where}: {name}")
+            else:
+                self.say(*library(name))
 
     def _named(self, value: Any, attributes: frozenset[str], where: str) -> None:
         """Takes a global; of a module of the same program what is asked of it."""
@@ -291,7 +298,7 @@ class Walker:
         """A function written in C; one that is bound to an object does what that makes it do."""
         owner = value.__self__
         if owner is None or isinstance(owner, types.ModuleType):
-            self.say("library", *_library(value.__module__), value.__qualname__)
+            self.say("library", *library(value.__module__), value.__qualname__)
         else:
             self._parts("bound", {value.__name__: owner}, where)
 
@@ -299,7 +306,7 @@ class Walker:
 
     def _class(self, cls: type, where: str) -> None:
         if not is_own(cls.__module__):
-            self.say("library", *_library(cls.__module__), cls.__qualname__)
+            self.say("library", *library(cls.__module__), cls.__qualname__)
             return
         self.say("class", cls.__qualname__)
         self._items("bases", (type(cls), *cls.__bases__), where)
@@ -315,7 +322,8 @@ class Walker:
     def _object(self, value: Any, where: str) -> None:
         """By what it takes to make an equal one."""
         kind = type(value)
-        self.say("object", _name(kind))
+        # The module of a script has another name where it is imported.
+        self.say("object", kind.__qualname__ if is_own(kind.__module__) else _name(kind))
         if isinstance(value, _SILENT):
             return
         if isinstance(value, _RANDOM):
@@ -338,7 +346,7 @@ class Walker:
             self.cannot_know(f"{where} is a {_name(type(value))}")
             return
         if isinstance(reduced, str):
-            self.say("named", *_library(type(value).__module__), reduced)
+            self.say("named", *library(type(value).__module__), reduced)
             return
         make, arguments, state, *more = (*reduced, None, None, None)[:5]
         lazy = _lazy(type(value))
@@ -353,6 +361,14 @@ class Walker:
         self._parts("made", {"items": lists}, where)
 
 
+def _closed(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yields the variables that a function closes over."""
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        with contextlib.suppress(ValueError):  # an empty one
+            yield name, cell.cell_contents
+
+
 def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
@@ -361,9 +377,8 @@ def _wrapped(value: Any) -> Any:
     """Returns the function in a wrapper that is no function itself, None for anything else."""
     if isinstance(value, functools._lru_cache_wrapper):
         return value.__wrapped__
-    return (
-        getattr(value, "python_function", None) if hasattr(value, "get_concrete_function") else None
-    )
+    compiled = hasattr(value, "get_concrete_function")
+    return getattr(value, "python_function", None) if compiled else None
 
 
 def _array(value: Any) -> np.ndarray | None:
@@ -428,50 +443,3 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozen
             elif step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")):
                 attributes.add(step.argval)
     return frozenset(names), frozenset(imported), frozenset(attributes)
-
-
-def _own_module(name: str, package: str) -> types.ModuleType | None:
-    """Returns a module that a function imports when it runs, if it is of the same program."""
-    try:
-        absolute = importlib.util.resolve_name(name, package)
-        spec = importlib.util.find_spec(absolute)
-        if spec is not None and spec.origin and _is_own_file(spec.origin):
-            return importlib.import_module(absolute)
-    except Exception:  # it will say so itself
-        return None
-    return None
-
-
-def is_own(module: Any, filename: str = "") -> bool:
-    """Whether something is of a user's own program: not of Python, a library or this package."""
-    found = sys.modules.get(module) if isinstance(module, str) else None
-    if found is None:
-        return not filename or _is_own_file(filename)
-    file = getattr(found, "__file__", None)
-    builtin = file is None and module in sys.builtin_module_names
-    return not builtin and (file is None or _is_own_file(file))
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_own_file(filename: str) -> bool:
-    if filename.startswith("<frozen"):
-        return False
-    path = pathlib.Path(os.path.realpath(filename))
-    if path.is_relative_to(PACKAGE.parent / "tasks"):
-        return True
-    if path.is_relative_to(PACKAGE) or set(_INSTALLED) & set(path.parts):
-        return False
-    return not any(path.is_relative_to(folder) for folder in _STANDARD)
-
-
-@functools.lru_cache(maxsize=256)
-def _library(module: Any) -> tuple[str, ...]:
-    """Returns a library's module and its version, where results may depend on that."""
-    top = str(module).partition(".")[0]
-    if top in _STEADY or top in sys.stdlib_module_names:
-        return (str(module),)
-    version = getattr(sys.modules.get(top), "__version__", None)
-    if version is None:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError):
-            version = importlib.metadata.version(top)
-    return (str(module), str(version))

@@ -24,6 +24,7 @@ from etils import epath
 from flan_jax import files
 from flan_jax.errors import DataError, border
 from flan_jax.instructions import descriptions
+from flan_jax.instructions.origins import is_own
 from flan_jax.instructions.vocabulary import HuggingFaceVocabulary, LateVocabulary
 
 # Bump by hand whenever the code of `registration`, or a renderer, changes what it makes of the
@@ -143,7 +144,7 @@ class _TaskWalker(descriptions.Walker):
             self.say(name)
             self.add(source._dataset_fn, where)
         else:
-            if descriptions.is_own(type(source).__module__):
+            if is_own(type(source).__module__):
                 self.cannot_know(f"{where} is a {name}, which has no attribute 'fingerprint'")
             return False
         return True
@@ -179,7 +180,7 @@ class _TaskWalker(descriptions.Walker):
         if isinstance(vocabulary, LateVocabulary):  # beside the recipe, see `records.UnitSpec`
             self.say("late")
             return True
-        if descriptions.is_own(type(vocabulary).__module__):
+        if is_own(type(vocabulary).__module__):
             return False
         plain = {key: value for key, value in vars(vocabulary).items() if type(value) in _PLAIN}
         if isinstance(vocabulary, seqio.SentencePieceVocabulary):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -413,6 +414,33 @@ def test_what_is_used_stays_what_it_was(tmp_path, monkeypatch):
     values["compiled"](tf.constant("x"))
     values["by_import"]("x")
     assert {name: describe(value) for name, value in values.items()} == before
+
+
+def test_what_gin_binds_is_part_of_a_function():
+    @gin.configurable("bound_by_a_test")
+    def mark(text, sign="x"):
+        return text + sign
+
+    @gin.configurable("made_by_a_test")
+    class Mark:
+        def __init__(self, sign="x"):
+            self.sign = sign
+
+    before = describe([mark, Mark])
+    for binding in ("bound_by_a_test.sign", "made_by_a_test.sign"):
+        try:
+            gin.bind_parameter(binding, "y")
+            assert describe([mark, Mark]) != before and describe([mark, Mark]).unknown == ()
+        finally:
+            gin.clear_config()
+    assert describe([mark, Mark]) == before
+
+
+def test_no_text_brings_an_address_along():
+    assert (
+        describe(f"{object()!r}") == describe(f"{object()!r}") == describe("<object object at 0xa>")
+    )
+    assert describe("at 0") != describe("at 1")
 
 
 # What no description can hold is said, and where it is

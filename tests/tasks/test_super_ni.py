@@ -473,6 +473,8 @@ def test_a_file_that_changed_without_a_trace_is_prepared_anew(
     folder = tmp_path / "changing"
     shutil.copytree(shared_data / "cases/index_same_mtime/ni2", folder)
     super_ni.register(str(folder))
+    recipe = recipes.get_recipe("super_ni_task9001_plain")
+    assert recipe.fingerprint() == "acedcf0797cca04a"  # what was prepared stays in use
     assert targets(tmp_path) == {"the"}
     path = folder / "tasks/task9001_plain.json"
     same_size_and_time(path, '"the"', '"eht"')
