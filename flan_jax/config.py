@@ -140,7 +140,9 @@ def packaged(path: str) -> str:
     So gin files can name what ships with the project, wherever it is installed.
     """
     inside = ROOT / path
-    return str(inside) if not Path(path).exists() and inside.exists() else path
+    with contextlib.suppress(OSError, ValueError):  # no path that the system knows
+        return str(inside) if not Path(path).exists() and inside.exists() else path
+    return path
 
 
 def parse_override(argument: str) -> tuple[str, str]:

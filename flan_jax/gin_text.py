@@ -122,8 +122,8 @@ def statements(part: Part) -> tuple[Any, ...]:
     except (SyntaxError, ValueError, EOFError, ConfigError) as error:
         raise ConfigError(f"{part.origin}: {first_line(error)}") from None
     except tokenize.TokenError as error:
-        message, (line, _) = error.args
-        raise ConfigError(f"{part.origin}: not gin: {message} (line {line})") from None
+        message, place = error.args
+        raise ConfigError(f"{part.origin}: not gin: {message} (line {place[0]})") from None
     except Exception as error:
         raise ConfigError(f"{part.origin}: not gin: {first_line(error)}") from None
     for statement in found:

@@ -15,8 +15,9 @@ from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean, quoted
 # Steps and sizes are counted in 32 bits; float32 is what numbers are computed in.
 MOST_WHOLE = 2**31 - 1
 MOST_NUMBER = 3.4028234e38
-# Linux's PATH_MAX.
+# Linux's PATH_MAX and NAME_MAX: beyond them asking whether a file is there raises.
 MOST_PATH_BYTES = 4096
+MOST_NAME_BYTES = 255
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -232,10 +233,15 @@ class Place(_Literal):
 
     def fits(self, value: Any) -> bool:
         """See `Kind`."""
-        return is_text(value) and 0 < len(os.fsencode(value)) <= MOST_PATH_BYTES
+        if not is_text(value) or not 0 < len(os.fsencode(value)) <= MOST_PATH_BYTES:
+            return False
+        names = value.split("/") if "://" not in value else []  # remote storage has its own rules
+        return all(len(os.fsencode(name)) <= MOST_NAME_BYTES for name in names)
 
     def words(self, value: Any) -> str:
         """See `Kind`."""
+        if is_text(value) and len(os.fsencode(value)) <= MOST_PATH_BYTES and value:
+            return f"a path with names of at most {MOST_NAME_BYTES} bytes"
         if is_text(value) and value:
             return f"a path of at most {MOST_PATH_BYTES:,} bytes"
         return _text_words(value, "a path")

@@ -204,6 +204,25 @@ def noted(tmp_path_factory) -> dict:
         *(f"--out={folder}/out/flan", "--module=tasks.flan"),
     ]
     commands["digest"] = ["digest", str(places)]
+    harmful = made["a binding"][0]
+    commands["an encoder"] = [
+        *("select", "--target=Add the numbers.", "--library=tasks.minilab", "-k", "2"),
+        *(
+            f"--encoder=t5:{harmful}",
+            f"--out={folder}/manifest",
+            f"--gin.EMBEDDINGS_DIR={folder}/e",
+        ),
+    ]
+    values = {
+        "VOCABULARY": "default",
+        "MIXTURE_OR_TASK_NAME": "minilab_what_has",
+        "MIXTURE_OR_TASK_MODULE": "tasks.minilab",
+        "PREPARED_DIR": folder / "prepared",
+        "MODEL_DIR": folder / "run",
+        "INITIAL_CHECKPOINT_PATH": harmful,
+    }
+    commands["weights to start from"] = ["train", "--gin_file=gin_configs/test/toy.gin"]
+    commands["weights to start from"] += [f"--gin.{name}={value}" for name, value in values.items()]
     commands["trusted"] = [*commands["a module"], "--trust"]
     (folder / "cases.json").write_text(json.dumps(commands))
     arguments = [SCRIPT, folder / "cases.json", secrets, folder / "noted"]
@@ -254,10 +273,13 @@ def test_what_a_user_trusts_is_imported_and_that_is_noted(noted):
     assert any(path.endswith("names.txt") for path in noted["trusted"]["opened"])
 
 
-def test_data_and_templates_are_read_where_the_user_says(noted):
+def test_other_ways_to_open_one(noted):
     assert "SUPER_NI_DIR is not set" in noted["a folder of tasks"]["said"]
     assert "no_such_mixture" in noted["a folder of templates"]["said"]
     assert noted["digest"]["said"] == "done"
-    for name in ("a folder of tasks", "a folder of templates", "digest"):
+    assert noted["an encoder"]["said"] == "done"  # it goes by the model's fields alone
+    assert "has shape" in noted["weights to start from"]["said"]
+    others = ("digest", "an encoder", "weights to start from")
+    for name in ("a folder of tasks", "a folder of templates", *others):
         assert noted[name]["opened"] == []
         assert not [event for event in noted[name]["events"] if "dlopen" not in event]

@@ -146,6 +146,7 @@ def refused(write, overrides=(), run="train", engine="flan_jax"):
         ("MODEL_DIR='a\\0b'", "a path without NUL"),
         ("MODEL_DIR=" + "a" * 5000, "a path of at most 4,096 bytes"),
         ("MODEL_DIR=" + "ä" * 3000, "a path of at most 4,096 bytes"),
+        ("MODEL_DIR=a/" + "b" * 256, "a path with names of at most 255 bytes"),
         ("VALIDATION_SPLIT='\\ud800'", "text of Unicode characters"),
         ("VALIDATION_SPLIT=''", "text, not ''"),
         ("PACKING=1", "True or False, not 1"),

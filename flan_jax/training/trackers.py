@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from etils import epath
 
 from flan_jax import files, json_files
-from flan_jax.errors import ConfigError, DataError
+from flan_jax.errors import ConfigError, DataError, border, quoted
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -93,21 +93,22 @@ class WeightsAndBiases:
         config: what to show as the run's configuration.
 
         Raises:
-            ConfigError: the library is not installed.
+            ConfigError: the library is not installed, or cannot start.
         """
         try:
             import wandb
         except ImportError:
             raise ConfigError("WANDB_PROJECT needs wandb: pip install 'flan-jax[wandb]'") from None
         where = os.path.abspath(model_dir) if "://" not in model_dir else model_dir
-        self._run = wandb.init(
-            project=project,
-            id=hashlib.sha256(where.encode()).hexdigest()[:16],
-            name=os.path.basename(model_dir.rstrip("/")),
-            dir=model_dir if "://" not in model_dir else None,
-            config=dict(config),
-            resume="allow",
-        )
+        with border(f"WANDB_PROJECT={quoted(project)}", ConfigError):
+            self._run = wandb.init(
+                project=project,
+                id=hashlib.sha256(where.encode()).hexdigest()[:16],
+                name=os.path.basename(model_dir.rstrip("/")),
+                dir=model_dir if "://" not in model_dir else None,
+                config=dict(config),
+                resume="allow",
+            )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Logs metrics."""

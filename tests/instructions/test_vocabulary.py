@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import pathlib
 import random
 import shutil
 
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tasks.minilab  # noqa: F401  (registers tasks)
+from flan_jax import cli
 from flan_jax.commands import vocab
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import draws, train_vocabulary, vocabulary
@@ -202,9 +202,9 @@ def test_the_verb(tmp_path, capsys):
     ("given", "message"),
     [
         (["--size=800", "--out=lab.bin"], "ends in .model"),
-        (["--size=0", "--out=x.model"], "--size=0"),
-        (["--size=800", "--out=x.model", "--max_examples=-1"], "--max_examples=-1"),
-        (["--size=800", "--out=x.model", "--module=tasks.minilob"], "--module=tasks.minilob"),
+        (["--size=0", "--out=x.model"], "--size: must be a whole number above 0, not '0'"),
+        (["--size=800", "--out=x.model", "--max_examples=-1"], "--max_examples: must be .*'-1'"),
+        (["--size=800", "--out=x.model", "--module=tasks.minilob"], "did you mean 'tasks.minilab'"),
     ],
 )
 def test_the_verb_names_wrong_arguments(given, message):
