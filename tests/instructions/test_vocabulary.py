@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import pathlib
 import random
 import shutil
 
@@ -209,7 +210,7 @@ def test_the_verb(tmp_path, capsys):
 )
 def test_the_verb_names_wrong_arguments(given, message):
     with pytest.raises(ConfigError, match=message):
-        vocab.run(arguments(*given))
+        cli.run(["vocab", "--mixture=minilab_train", "--module=tasks.minilab", *given])
 
 
 def test_specifications(trained, tmp_path):
