@@ -54,7 +54,7 @@ HOOKS = Checked(is_list_of_calls, "a list of hooks, such as (@Hook(),)")
 # What gin makes of it is checked where it is used.
 CONFIGURABLE = Checked(
     lambda value: not isinstance(value, str | int | float | list | tuple | dict),
-    "a configurable, such as @models.T5Config()",
+    "the configurable of a model family, as MODEL sets it",
 )
 PLAIN_NAME = Checked(
     lambda value: isinstance(value, str) and re.fullmatch(r"\w+", value) is not None,
