@@ -162,7 +162,9 @@ def abstract_step(config: Any, mesh: Any, rows: int, loss_chunk: int, lengths: t
     from flan_jax.training.optimizers import Optimizer
 
     model = Model(config)
-    recipe = state_lib.Recipe(model, Optimizer().build(model.axes), Loss(chunk=loss_chunk or None))
+    recipe = state_lib.StepRecipe(
+        model, Optimizer().build(model.axes), Loss(chunk=loss_chunk or None)
+    )
     shardings = state_lib.state_shardings(recipe, mesh)
     state = state_lib.abstract_state(recipe, shardings)
     batch = {

@@ -58,7 +58,7 @@ def our_step(config: object, batch: dict[str, np.ndarray], args: argparse.Namesp
     model, mesh = Model(config), mesh_lib.make_mesh(args.sharding)
     optimizer = Optimizer(args.optimizer).build(model.axes)
     loss = Loss(z_loss=0.0, chunk=args.loss_chunk or None)
-    recipe = state_lib.Recipe(model, optimizer, loss, args.microbatches)
+    recipe = state_lib.StepRecipe(model, optimizer, loss, args.microbatches)
     shardings = state_lib.state_shardings(recipe, mesh)
     held = [state_lib.init_state(recipe, shardings)]
     rows = len(batch["encoder_input_tokens"])

@@ -53,7 +53,7 @@ def main() -> None:
     found = checkpoints.require(str(ROOT / args.work), print, weights_only=True)
     checkpoints.export_weights(found, args.out)
     params = checkpoints.load_params_on_host(found.path)
-    rows = [row for row in trackers.read_metrics(str(ROOT / args.work)) if "loss" in row]
+    rows = [row for row in trackers.read_reports(str(ROOT / args.work)) if "loss" in row]
     window = rows[-1]["step"] - rows[-2]["step"]
     facts = {
         "parameters": sum(array.size for array in params.values()),

@@ -164,7 +164,7 @@ def refused(write, overrides=(), run="train", engine="flan_jax"):
         ("SUPER_NI_TRAIN_TASKS=16,x", "or several with commas between them, not '16,x'"),
         ("SKIP_UNAVAILABLE=yes", "True or False, not 'yes'"),
         ("VOCABULARY='a\\0b'", "without NUL"),
-        ("MODEL_CONFIG=5", "a configurable, such as @models.T5Config()"),
+        ("MODEL_CONFIG=5", "the configurable of a model family"),
         ("MODEL=a\0b", "text without NUL"),
         ("MODEL_FAMILY=../../../tmp/mine", "a name of letters, digits and underscores"),
     ],

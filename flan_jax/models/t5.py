@@ -256,7 +256,7 @@ class DecoderLayer(nnx.Module):
         return x_BxTxD + dropout(y, rate, fold(key, 5)), new_kv
 
 
-class Encoder(nnx.Module):
+class EncoderStack(nnx.Module):
     """Stack of encoder layers over embedded tokens."""
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
@@ -288,7 +288,7 @@ class Encoder(nnx.Module):
         return dropout(self.norm(x_BxSxD), self.dropout_rate, fold(dropout_key, 1))
 
 
-class Decoder(nnx.Module):
+class DecoderStack(nnx.Module):
     """Stack of decoder layers over embedded tokens, whole or one position at a time."""
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs):
@@ -380,8 +380,8 @@ class T5(nnx.Module):
         self.config = config
         dtypes = _dtypes(config)
         self.embed = layers.Embed(config.vocab_size, config.emb_dim, rngs=rngs, **dtypes)
-        self.encoder = Encoder(config, rngs)
-        self.decoder = Decoder(config, rngs)
+        self.encoder = EncoderStack(config, rngs)
+        self.decoder = DecoderStack(config, rngs)
         if not config.logits_via_embedding:
             self.head = layers.Linear(
                 config.emb_dim, config.vocab_size, axes=("embed", "vocab"), rngs=rngs, **dtypes

@@ -24,7 +24,7 @@ from flan_jax.scoring.predictions import Prediction
 from flan_jax.studies import laboratory, page, runs
 from flan_jax.studies.laboratory import INPUT, STRUCTURES
 from flan_jax.studies.page import Arm
-from flan_jax.training.trackers import read_metrics
+from flan_jax.training.trackers import read_reports
 from flan_jax.training.train import TrainConfig
 
 # What an arm is called, and is. Arms of other names are "tuned on <mixture>".
@@ -143,7 +143,7 @@ def _texts(name: str, mixture: str) -> tuple[str, str]:
 
 def _curves(model_dir: str) -> dict[str, list[tuple[float, float]]]:
     """Returns loss and accuracy by step of a finished run."""
-    rows = read_metrics(model_dir)
+    rows = read_reports(model_dir)
     return {
         name: [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         for name in ("loss", "accuracy")

@@ -40,7 +40,7 @@ def describe(config: ModelInfoConfig, devices: int | None = None) -> str:
     if config.batch_size is not None:
         mesh_lib.check_batch_size(config.batch_size, mesh, config.microbatches)
     model = Model(config.model)
-    recipe = state_lib.Recipe(model, config.optimizer.build(model.axes))
+    recipe = state_lib.StepRecipe(model, config.optimizer.build(model.axes))
     return table(recipe, state_lib.state_shardings(recipe, mesh), mesh)
 
 
@@ -70,7 +70,7 @@ def bytes_per_device(leaf: Any, sharding: Any) -> int:
     return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
-def rows(recipe: state_lib.Recipe, shardings: state_lib.TrainState) -> list[Row]:
+def rows(recipe: state_lib.StepRecipe, shardings: state_lib.TrainState) -> list[Row]:
     """Returns one row a parameter."""
     found = []
     for name, leaf in recipe.model.shapes.items():
@@ -94,7 +94,7 @@ def _mesh_axis(axis: Any, mesh: Any) -> str:
     return ",".join(name for name in names if mesh.shape[name] > 1) or "-"
 
 
-def table(recipe: state_lib.Recipe, shardings: state_lib.TrainState, mesh: Any) -> str:
+def table(recipe: state_lib.StepRecipe, shardings: state_lib.TrainState, mesh: Any) -> str:
     """Returns the table as text, with totals below."""
     parameters = rows(recipe, shardings)
     lines = [("parameter", "shape", "axes", "sharding", "dtype", "bytes/device")]
@@ -121,7 +121,7 @@ def _cells(line: tuple[str, ...], widths: Iterable[int]) -> list[str]:
 
 
 def _totals(
-    recipe: state_lib.Recipe, shardings: state_lib.TrainState, mesh: Any, parameters: list[Row]
+    recipe: state_lib.StepRecipe, shardings: state_lib.TrainState, mesh: Any, parameters: list[Row]
 ) -> list[str]:
     count = sum(math.prod(row.shape) for row in parameters)
     optimizer = jax.eval_shape(recipe.optimizer.init, recipe.model.shapes)

@@ -58,7 +58,7 @@ class StepMetrics(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class StepRecipe:
     """All that makes a step, but for where it runs.
 
     Attributes:
@@ -77,7 +77,7 @@ class Recipe:
     seed: int = 0
 
 
-def state_shardings(recipe: Recipe, mesh: Any) -> TrainState:
+def state_shardings(recipe: StepRecipe, mesh: Any) -> TrainState:
     """Returns the sharding of every array of a train state.
 
     Statistics of a parameter lie as it does: one as large as the parameter in the same way, a
@@ -112,7 +112,7 @@ def _reduced_axis(shape: tuple[int, ...], axes: tuple[str | None, ...], kind: st
     return by_size[-1 if kind == "v_row" else -2]
 
 
-def abstract_state(recipe: Recipe, shardings: TrainState) -> TrainState:
+def abstract_state(recipe: StepRecipe, shardings: TrainState) -> TrainState:
     """Returns shapes, dtypes and shardings of a train state, for restoring into."""
     shapes = recipe.model.shapes
     state = TrainState(shapes, jax.eval_shape(recipe.optimizer.init, shapes))
@@ -123,7 +123,7 @@ def abstract_state(recipe: Recipe, shardings: TrainState) -> TrainState:
     )
 
 
-def init_state(recipe: Recipe, shardings: TrainState) -> TrainState:
+def init_state(recipe: StepRecipe, shardings: TrainState) -> TrainState:
     """Returns a fresh state, made where it will lie; the same on every mesh."""
 
     def init(key: jax.Array) -> TrainState:
@@ -134,7 +134,7 @@ def init_state(recipe: Recipe, shardings: TrainState) -> TrainState:
 
 
 def train_step(
-    state: TrainState, batch: Batch, step: jax.Array, *, recipe: Recipe
+    state: TrainState, batch: Batch, step: jax.Array, *, recipe: StepRecipe
 ) -> tuple[TrainState, StepMetrics]:
     """Returns the next state and this step's metrics.
 
@@ -161,7 +161,7 @@ def train_step(
 
 
 def loss_gradients(
-    params: Params, batch: Batch, key: jax.Array | None, recipe: Recipe
+    params: Params, batch: Batch, key: jax.Array | None, recipe: StepRecipe
 ) -> tuple[Params, losses.LossSums]:
     """Returns the gradient of the objective over a batch, and the sums of `loss_sums`."""
     targets = recipe.model.targets(batch)
@@ -196,7 +196,7 @@ def loss_sums(
     batch: Batch,
     weights_BxT: jax.Array | None,
     key: jax.Array | None,
-    recipe: Recipe,
+    recipe: StepRecipe,
 ) -> losses.LossSums:
     """Returns the loss of a batch, summed over its tokens.
 
@@ -213,7 +213,7 @@ def loss_sums(
     return recipe.loss.sums(head, hidden, tokens, counted, weights)
 
 
-def compile_train_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
+def compile_train_step(recipe: StepRecipe, shardings: TrainState, mesh: Mesh) -> Any:
     """Returns the jitted step `(state, batch, step) -> (state, metrics)`.
 
     The old state is donated: it is gone after the call.
@@ -232,7 +232,7 @@ def compile_train_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any
     )
 
 
-def compile_eval_step(recipe: Recipe, shardings: TrainState, mesh: Mesh) -> Any:
+def compile_eval_step(recipe: StepRecipe, shardings: TrainState, mesh: Mesh) -> Any:
     """Returns the jitted `(params, batch) -> LossSums`, without dropout."""
 
     @functools.partial(

@@ -13,7 +13,7 @@ from flan_jax.errors import ConfigError, DataError, border, quoted
 METRICS_FILE = "metrics.jsonl"
 
 
-def read_metrics(model_dir: str) -> list[dict[str, Any]]:
+def read_reports(model_dir: str) -> list[dict[str, Any]]:
     """Returns the reports of a run, one mapping for each line of its metrics.jsonl.
 
     Raises:

@@ -102,7 +102,7 @@ def _train(
     model = Model(config.model)
     check_vocabulary(config.model.vocab_size)
     optimizer = config.optimizer.build(model.axes)
-    recipe = state_lib.Recipe(model, optimizer, config.loss, config.microbatches, config.seed)
+    recipe = state_lib.StepRecipe(model, optimizer, config.loss, config.microbatches, config.seed)
     shardings = state_lib.state_shardings(recipe, mesh)
     info = model_info.table(recipe, shardings, mesh)
     if main:

@@ -54,14 +54,14 @@ def packed_batch(seed: int) -> dict[str, np.ndarray]:
     return EncoderDecoder(Framing(0, 1, start_id=0)).rows(rows, INPUTS, TARGETS, packed=True)
 
 
-def recipe_of(dropout: float, optimizer: str) -> state_lib.Recipe:
+def recipe_of(dropout: float, optimizer: str) -> state_lib.StepRecipe:
     """What is trained."""
     model = Model(dataclasses.replace(CONFIG, dropout_rate=dropout))
     rule = Optimizer(optimizer, Schedule(peak=0.003 if optimizer == "adamw" else 0.03))
-    return state_lib.Recipe(model, rule.build(model.axes), Loss(chunk=8))
+    return state_lib.StepRecipe(model, rule.build(model.axes), Loss(chunk=8))
 
 
-def losses(recipe: state_lib.Recipe, start: Any, mesh: Any) -> dict:
+def losses(recipe: state_lib.StepRecipe, start: Any, mesh: Any) -> dict:
     """Trains 20 steps; returns losses and the bytes of the state on the first device."""
     shardings = state_lib.state_shardings(recipe, mesh)
     state = jax.tree.map(jax.device_put, start, shardings)

@@ -225,10 +225,10 @@ def test_metrics_are_json_whatever_they_hold(tmp_path):
     with path.open("a") as file:
         file.write('{"step": 6, "lo')  # what a killed run was writing
     with pytest.raises(DataError, match="metrics.jsonl, line 4: not JSON"):
-        trackers.read_metrics(str(tmp_path))
+        trackers.read_reports(str(tmp_path))
     trackers.JsonLines(str(tmp_path), 2)
     assert len(path.read_text().splitlines()) == 2
-    assert trackers.read_metrics(str(tmp_path)) == [
+    assert trackers.read_reports(str(tmp_path)) == [
         {"step": 1, "loss": 1.5, "validation/a\u2028b": None},
         {"step": 2, "loss": None},
     ]

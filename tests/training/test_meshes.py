@@ -75,9 +75,9 @@ LARGE = T5Config(
 )
 
 
-def recipe() -> state_lib.Recipe:
+def recipe() -> state_lib.StepRecipe:
     model = Model(LARGE)
-    return state_lib.Recipe(model, Optimizer().build(model.axes))
+    return state_lib.StepRecipe(model, Optimizer().build(model.axes))
 
 
 def test_factored_statistics_lie_as_their_parameter_does():

@@ -1,6 +1,8 @@
 """Runs that are killed, told to stop, or continued on other devices (real processes)."""
 
+import json
 import os
+import pathlib
 import random
 import signal
 import socket
@@ -68,17 +70,16 @@ def test_sigterm_saves_and_exits_0(folder):
     assert step >= 3 and f"saving at step {step}" in said
 
 
-def test_two_processes_train_as_one(folder):
+def in_pairs(argv: list[str], devices: int = 1) -> list[str]:
+    """Runs a command as two processes; returns what each printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    model_dir = os.path.join(folder, "pair")
-    argv = lab.command(model_dir, os.path.join(folder, "pair-prepared"))
-    argv += ["--gin.TRAIN_STEPS=6", f"--coordinator_address={address}", "--process_count=2"]
+    argv = [*argv, f"--coordinator_address={address}", "--process_count=2"]
     pair = [
         subprocess.Popen(
             [*argv, f"--process_index={index}"],
-            env=lab.environment(1),
+            env=lab.environment(devices),
             cwd=lab.ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,12 +89,52 @@ def test_two_processes_train_as_one(folder):
     ]
     said = [process.communicate(timeout=240)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], said
+    return said
+
+
+def test_two_processes_train_as_one(folder):
+    model_dir = os.path.join(folder, "pair")
+    argv = lab.command(model_dir, os.path.join(folder, "pair-prepared"))
+    said = in_pairs([*argv, "--gin.TRAIN_STEPS=6"])
     assert "data 2, fsdp 1" in said[0]
     assert "step 6/6" in said[0] and "step 6/6" not in said[1]
     single, _ = train(folder, "single", 2, "TRAIN_STEPS=6")
     first, second, difference = lab.digest(single, model_dir).splitlines()
     assert first.split()[-1] == second.split()[-1]
     assert float(difference.split()[-1]) < 1e-5
+
+
+@pytest.mark.parametrize("mixture", ["toy_train", "toy_choice_rank"])
+def test_evaluation_is_the_same_on_any_mesh_and_in_two_processes(folder, left_alone, mixture):
+    devices, alone = left_alone
+    if devices != 1:
+        pytest.skip("once is enough")
+
+    def command(name: str, *more: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "flan_jax", "eval", f"--checkpoint={alone}"),
+            *(f"--mixture={mixture}", f"--out={os.path.join(folder, name, mixture)}"),
+            *("--module=toy_ranked", f"--gin.PREPARED_DIR={os.path.join(folder, 'prepared')}"),
+            *("--gin.EVAL_BATCH_SIZE=5", *more),
+        ]
+
+    def results(name: str) -> list[dict]:
+        path = os.path.join(folder, name, mixture, "predictions.jsonl")
+        return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+    lab.run(command("one"), lab.environment(1))
+    lab.run(command("mesh", "--gin.SHARDING=data_fsdp_tensor"), lab.environment(8))
+    said = in_pairs(command("two", "--gin.SHARDING=fsdp"), devices=2)
+    assert "wrote metrics.json" in said[0] and "wrote metrics.json" not in said[1]
+    assert "answered" in said[0] and "answered" not in said[1]
+    expected = results("one")
+    for name in ("mesh", "two"):
+        found = results(name)
+        assert [row["prediction"] for row in found] == [row["prediction"] for row in expected]
+        for row, other in zip(found, expected, strict=True):
+            assert row.get("scores", []) == pytest.approx(other.get("scores", []), rel=1e-4)
+    again = in_pairs(command("two", "--gin.SHARDING=fsdp"), devices=2)
+    assert "has these results already" in again[0]
 
 
 def test_second_run_on_a_locked_directory(folder):

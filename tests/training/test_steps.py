@@ -88,7 +88,7 @@ def batch_of(rows: int) -> dict[str, jax.Array]:
 def make_step(config: T5Config, seed: int = 0, **changes):
     model, here = Model(config), mesh.make_mesh()
     optimizer = optimizer_of("adamw", model.axes)
-    recipe = state_lib.Recipe(model, optimizer, seed=seed, **changes)
+    recipe = state_lib.StepRecipe(model, optimizer, seed=seed, **changes)
     shardings = state_lib.state_shardings(recipe, here)
     step = state_lib.compile_train_step(recipe, shardings, here)
     return step, lambda: state_lib.init_state(recipe, shardings)
