@@ -72,7 +72,7 @@ def _super_ni(folder: pathlib.Path, content: bytes) -> None:
 
     task = schema.parse_task(content, file="task001_sum.json")
     instance = task.instances[0].to_object()
-    for name in ("def", "def_pos_2", "def_pos_1_neg_1_expl"):
+    for name in ("def", "def_pos2", "def_pos1_neg1_expl"):
         encodings.encode(
             task.prompt_object(), instance, name, budget=100, tokenize=str.split,
             detokenize=" ".join,
@@ -242,29 +242,59 @@ RUN = {
     "metrics": {"loss": 1.0},
     "temporary": False,
 }
+# What is written now: settings as data.
+SETTINGS = {
+    **{name: value for name, value in RUN.items() if name != "macros"},
+    "settings_format": 1,
+    "settings": {
+        "TRAIN_STEPS": 10,
+        "MODEL_FAMILY": "t5",
+        "MODEL_CONFIG": {"configurable": "models.T5Config", "call": True},
+        "LEARNING_RATE_DECAY_STEPS": {"macro": "TRAIN_STEPS"},
+        "TASK_FEATURE_LENGTHS": {"dict": [["inputs", 8], ["targets", 4]]},
+        "X": {"tuple": [None, True, 1.5, "a", ["b"]]},
+    },
+    "left_out": ["SUPER_NI_DIR"],
+    "run_id": "0" * 32,
+}
 WEIGHTS = b"weights"
+# As Orbax writes it, of one array.
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+METADATA = (ROOT / "tasks/minilab/base/params/_METADATA").read_bytes()
 
 
-def _files_of(content: bytes) -> dict[str, Any]:
-    described = {"params/d/weights": WEIGHTS, "run/metadata": content}
-    return {
+def _files_of(run: bytes) -> dict[str, bytes]:
+    """A checkpoint's files, but for the manifest."""
+    arrays = {"_METADATA": METADATA, "manifest.ocdbt": WEIGHTS, "d/weights": WEIGHTS}
+    params = {f"params/{name}": data for name, data in arrays.items()}
+    return {**params, "run/metadata": run}
+
+
+def _manifest_of(files: dict[str, bytes]) -> bytes:
+    described = {
         name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for name, data in described.items()
+        for name, data in files.items()
     }
+    return json.dumps(described).encode()
 
 
 def _checkpoint(folder: pathlib.Path, run: bytes, manifest: bytes) -> None:
+    from flan_jax.commands import inherit
+    from flan_jax.models import families
     from flan_jax.training import checkpoints
 
+    families.register_families()
     path = folder / "checkpoints" / "10"
-    _put(path / "params" / "d" / "weights", WEIGHTS)
-    _put(path / "run" / "metadata", run)
+    for name, data in _files_of(run).items():
+        _put(path / name, data)
     _put(path / "MANIFEST.json", manifest)
-    checkpoints.require(str(folder), lambda text: None, weights_only=True)
+    found = checkpoints.require(str(folder), lambda text: None, weights_only=True)
+    inherit.part(found)
+    found.release()
 
 
 def _run(folder: pathlib.Path, content: bytes) -> None:
-    _checkpoint(folder, content, json.dumps(_files_of(content)).encode())
+    _checkpoint(folder, content, _manifest_of(_files_of(content)))
 
 
 def _checkpoint_manifest(folder: pathlib.Path, content: bytes) -> None:
@@ -390,6 +420,11 @@ READERS = (
     Reader("library_super_ni", _seeds(TASK), _library("super_ni:tasks/task001_sum.json")),
     Reader("promptsource", _seeds(PROMPTSOURCE), _library("promptsource:glue/rte/templates.yaml")),
     Reader("templates", _seeds(TEMPLATES), _templates, heavy=True),
+    Reader(
+        "library_csv",
+        _seeds("task,instruction,cluster,source,tokens\na,Add.,math,x,3\na,Sum up.,math,x,3\n"),
+        _library("library.csv"),
+    ),
     Reader("sizes", _seeds("task,tokens\na,10\nb,20\n"), _sizes),
     Reader("transfer", _seeds('source,target,score\na,b,0.5\n"b",a,1e-2\nc,b,-3\n'), _transfer),
     Reader("manifest", _seeds(MANIFEST), _manifest),
@@ -397,10 +432,10 @@ READERS = (
     Reader("predictions_v1", _seeds(V1_SET), _predictions),
     Reader("references", _lines(REFERENCES), _references),
     Reader("references_task", _seeds(TASK, SUBTASK), _references),
-    Reader("checkpoint_run", _seeds(RUN, indent=None), _run),
+    Reader("checkpoint_run", _seeds(RUN, SETTINGS, SETTINGS, indent=None), _run),
     Reader(
         "checkpoint_manifest",
-        lambda: [json.dumps(_files_of(json.dumps(RUN).encode())).encode()],
+        lambda: [_manifest_of(_files_of(json.dumps(RUN).encode()))],
         _checkpoint_manifest,
     ),
     Reader("gin_file", _seeds(GIN), _gin_file),
