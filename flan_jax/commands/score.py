@@ -17,15 +17,7 @@ from flan_jax import terminal
 from flan_jax.commands import common
 
 _WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
-_HEADS = ("metric", "score", "95 %", "ROUGE-L", "exact match", "n")
-# Tables and their columns; a category reports one metric, an interval is that of ROUGE-L elsewhere.
-_COLUMNS = {
-    "by_task": (3, 4, 5),
-    "by_category": (0, 1, 2, 3, 4, 5),
-    "by_prediction_set": (3, 2, 4, 5),
-}
-_TABLES = tuple(_COLUMNS)
-_LONGEST_NAME = 200
+_TABLES = ("by_task", "by_category", "by_prediction_set")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,38 +175,19 @@ def _read_all(args: argparse.Namespace) -> tuple[list[Any], list[str]]:
 
 def _print_tables(summary: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Prints the scores by what the keys say, and how many there are."""
+    from flan_jax.scoring import report
+
     for key in keys:
-        if key in summary:
-            _print_table(summary, key, overall=len(keys) > 1)
+        if key not in summary:
+            continue
+        words = key.removeprefix("by_").replace("_", " ")
+        rows, total = summary[key], len(keys) > 1
+        if total:
+            rows = {**rows, "overall": summary["overall"]}
+        reported = None
+        if key == "by_category":
+            reported = {name: found["metric"] for name, found in summary["reported"].items()}
+        title = f"{summary['mixture']}: by {words}"
+        terminal.console().print(report.score_table(title, words, rows, reported, total))
     ids = summary["ids"]
     terminal.say(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in ids.items()))
-
-
-def _print_table(summary: Mapping[str, Any], key: str, overall: bool) -> None:
-    words = key.removeprefix("by_").replace("_", " ")
-    heads = [_HEADS[i] for i in _COLUMNS[key]]
-    table = terminal.table(f"{summary['mixture']}: by {words}")
-    table.add_column(words, overflow="fold")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "metric" else "right")
-    for name, scores in summary[key].items():
-        metric = summary["reported"].get(name, {}).get("metric", "rougeL")
-        table.add_row(name[:_LONGEST_NAME], *_cells(scores, metric, key))
-    if overall:
-        table.add_section()
-        table.add_row("overall", *_cells(summary["overall"], "rougeL", key))
-    terminal.console().print(table)
-
-
-def _cells(scores: Mapping[str, Any], metric: str, key: str) -> list[str]:
-    """Returns what a row of a table says."""
-    interval = scores.get(f"{metric}_ci95")
-    cells = (
-        _WORDS[metric],
-        f"{scores[metric]:.2f}",
-        f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "",
-        f"{scores['rougeL']:.2f}",
-        f"{scores['exact_match']:.2f}",
-        f"{scores['n']:,}",
-    )
-    return [cells[i] for i in _COLUMNS[key]]

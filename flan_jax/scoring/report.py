@@ -29,6 +29,8 @@ _LABELS = {
     "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum",
     "bleu": "BLEU", "em": "EM", "f1": "F1", "macro_f1": "macro F1",
 }  # fmt: skip
+_INTERVAL = "_ci95"
+_LONGEST_NAME = 200
 # A table with more metrics than these has a row for each instead of a column.
 _MOST_COLUMNS = 7
 
@@ -167,32 +169,67 @@ def print_tables(summary: Mapping[str, Any]) -> None:
         console.print(score_table(f"{summary['mixture']}: {title}", heading, rows))
 
 
-def score_table(title: str, heading: str, rows: Mapping[str, Mapping[str, Any]]) -> Any:
+def score_table(
+    title: str,
+    heading: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    reported: Mapping[str, str] | None = None,
+    total: bool = True,
+) -> Any:
     """Returns a table of scores whose columns are what the rows report.
+
+    Where several rows have intervals, that of the metric a row reports, or else of the first one,
+    stands beside it.
 
     Args:
         title: above it.
         heading: what the rows are.
-        rows: scores by name; the last row stands below a line.
+        rows: scores by name.
+        reported: the metric that rows are read by, where they differ in that; the first one else.
+        total: whether the last row stands below a line.
     """
-    names = [n for n in _names(rows.values()) if n == "n" or _is_worth_a_column(n, rows)]
-    long = len(names) > _MOST_COLUMNS + 1
+    named = [n for n in _names(rows.values()) if not n.endswith(_INTERVAL)]
+    names = [n for n in named if n == "n" or _is_worth_a_column(n, rows)]
+    if len(names) > _MOST_COLUMNS + 1:
+        columns = [("metric", "left"), ("score", "right"), ("n", "right")]
+        lines = [
+            (row, [label(name), _cell(name, scores), _cell("n", scores)])
+            for row, scores in rows.items()
+            for name in names[:-1]
+            if name in scores
+        ]
+    else:
+        first = names[0]
+        metrics_of = {row: (reported or {}).get(row, first) for row in rows}
+        spans = {row: _span(metrics_of[row], scores) for row, scores in rows.items()}
+        wide = sum(map(bool, spans.values())) > 1
+        columns = [(label(name), "right") for name in names]
+        lines = [(row, [_cell(name, rows[row]) for name in names]) for row in rows]
+        if reported is not None:
+            columns[:0] = [("metric", "left"), ("score", "right"), *[("95 %", "right")] * wide]
+            for row, cells in lines:
+                name = metrics_of[row]
+                cells[:0] = [label(name), _cell(name, rows[row]), *[spans[row]] * wide]
+        elif wide:
+            columns.insert(1, ("95 %", "right"))
+            for row, cells in lines:
+                cells.insert(1, spans[row])
     table = terminal.table(title)
     table.add_column(heading, overflow="fold")
-    if long:
-        table.add_column("metric")
-    for name in ("score", "n") if long else names:
-        table.add_column(label(name), justify="right")
-    for position, (row, scores) in enumerate(rows.items()):
-        if position == len(rows) - 1:
+    for name, justify in columns:
+        table.add_column(name, justify=justify)
+    last = list(rows)[-1] if rows else None
+    for position, (row, cells) in enumerate(lines):
+        if total and row == last and (position == 0 or lines[position - 1][0] != row):
             table.add_section()
-        if not long:
-            table.add_row(row, *(_cell(name, scores) for name in names))
-            continue
-        for name in names[:-1]:
-            if name in scores:
-                table.add_row(row, label(name), _cell(name, scores), _cell("n", scores))
+        table.add_row(row[:_LONGEST_NAME], *cells)
     return table
+
+
+def _span(name: str, scores: Mapping[str, Any]) -> str:
+    """Returns an interval in words; nothing where there is none."""
+    ends = scores.get(f"{name}{_INTERVAL}")
+    return f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
 
 
 def _is_worth_a_column(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:
