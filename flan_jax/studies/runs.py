@@ -1,16 +1,22 @@
 """What studies of several runs have in common: one folder, one configuration, tune, ask."""
 
 import dataclasses
+import itertools
 import os
+import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 from etils import epath
 
+import flan_jax
 from flan_jax import config, files, json_files, terminal
 from flan_jax.errors import ConfigError
 from flan_jax.evaluation.evaluate import EvalConfig, evaluate
+from flan_jax.scoring import report
+from flan_jax.scoring.predictions import Prediction
 from flan_jax.training.train import Result, TrainConfig, train
 
 SETTINGS_FILE = "settings.json"
@@ -81,3 +87,77 @@ def ask(mixture: str, checkpoint: str, folder: str) -> dict[str, Any]:
         return evaluate(
             chosen, checkpoint, folder, say=lambda text: bar.advance("answered" in text)
         )
+
+
+class StoppedError(Exception):
+    """SIGTERM came while a run of a study trained; what it did is saved."""
+
+
+class Frame:
+    """What every study does around its runs: counts its steps, and writes what was found."""
+
+    def __init__(self, setup: Setup, steps: int = 0):
+        """Begins a study, see `begin`.
+
+        Args:
+            setup: what it is started with.
+            steps: number of things that it will say it does; may be set later.
+        """
+        begin(setup)
+        self.setup = setup
+        self._started = time.perf_counter()
+        self._numbers, self.steps = itertools.count(1), steps
+
+    @property
+    def seconds(self) -> float:
+        """Since this session began."""
+        return time.perf_counter() - self._started
+
+    def say(self, text: str) -> None:
+        """Says what is done next."""
+        terminal.say(f"[{self.seconds:4.0f} s] {next(self._numbers)}/{self.steps}  {text}")
+
+    def tune(self, mixture: str, *folder: str) -> str:
+        """Trains on a mixture in a folder of the study, and returns the run's MODEL_DIR.
+
+        Raises:
+            StoppedError: SIGTERM came first.
+        """
+        model_dir = os.path.join(self.setup.out, *folder)
+        if tune(self.setup.compose, mixture, model_dir).preempted:
+            terminal.say("stopped; the same command goes on from here")
+            raise StoppedError
+        return model_dir
+
+    def ask(self, mixture: str, checkpoint: str, *folder: str) -> list[Prediction]:
+        """Returns a checkpoint's answers to a mixture, kept in a folder of the study."""
+        out = os.path.join(self.setup.out, *folder)
+        ask(mixture, checkpoint, out)
+        return report.read_predictions(out)
+
+    @property
+    def gin_arguments(self) -> str:
+        """Overrides of the command line as they were typed."""
+        return "".join(" " + shlex.quote(f"--gin.{text}") for text in self.setup.overrides)
+
+    def facts(self, *more: str) -> list[str]:
+        """Returns what a page says at its end."""
+        return [
+            f"flan-jax {flan_jax.__version__}",
+            f"jax {jax.__version__} on {jax.devices()[0].device_kind}",
+            f"seed {self.setup.values['SEED']}",
+            *more,
+            f"{self.seconds:.0f} s in the last session",
+        ]
+
+    def write(self, metrics: Mapping[str, Any], page: str) -> None:
+        """Writes metrics.json and report.html."""
+        folder = epath.Path(self.setup.out)
+        json_files.write_json(folder / "metrics.json", metrics)
+        files.replace_text(folder / "report.html", page)
+
+    def end(self) -> None:
+        """Says where everything is."""
+        out = self.setup.out
+        terminal.say(f"{self.seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
+        terminal.say(f"report: {os.path.join(out, 'report.html')}")

@@ -7,17 +7,11 @@ same budget of tokens, and answers test instances of its target, which it was no
 import dataclasses
 import os
 import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
-from etils import epath
-
-import flan_jax
-from flan_jax import json_files, macros, terminal
+from flan_jax import macros, terminal
 from flan_jax.errors import ConfigError, DataError
-from flan_jax.files import replace_text
 from flan_jax.instructions import cards, mixtures
 from flan_jax.kinds import Whole
 from flan_jax.scoring import report
@@ -88,41 +82,34 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
         FlanJaxError: `out` holds a study with other settings, a macro is wrong, or anything that
             selection, training and evaluation refuse.
     """
-    started = time.perf_counter()
-    out, values = setup.out, setup.values
-    study = Study.of(out, values)
-    runs.begin(setup)
+    study = Study.of(setup.out, setup.values)
+    frame = runs.Frame(setup)
     planned = list(study.plan())
-    scores: list[Score] = []
-    for number, one in enumerate(planned, start=1):
-        what = f"{one.arm}, {len(one.tasks)} tasks" if one.tasks else "the base model, untuned"
-        elapsed = time.perf_counter() - started
-        terminal.say(
-            f"[{elapsed:4.0f} s] {number}/{len(planned)}  {one.target or 'all targets'}: {what}"
-        )
-        checkpoint = values["INITIAL_CHECKPOINT_PATH"]
-        if one.choice:
-            checkpoint = os.path.join(out, one.folder, "run")
-            mixture = f"selected:{study.manifest_of(one)}"
-            if runs.tune(setup.compose, mixture, checkpoint).preempted:
-                terminal.say("stopped; the same command goes on from here")
-                return None
-        for target in [one.target] if one.target else study.targets:
-            folder = os.path.join(out, one.folder, "evaluation", target)
-            runs.ask(target, checkpoint, folder)
-            # What all targets have in common, whatever their tasks report.
-            found = report.text_scores(report.read_predictions(folder))
-            scores.append(Score(one, target, {name: found[name] for name in METRICS}))
-    seconds = time.perf_counter() - started
-    metrics = summarize(scores, study, values, seconds)
-    json_files.write_json(epath.Path(out) / "metrics.json", metrics)
-    command = _command(out, setup.experiments, setup.overrides)
-    page = selection_page.render(metrics, _chosen(planned), command, _facts(values, seconds))
-    replace_text(epath.Path(out) / "report.html", page)
+    frame.steps = len(planned)
+    try:
+        scores = [score for one in planned for score in _scores(frame, study, one)]
+    except runs.StoppedError:
+        return None
+    metrics = summarize(scores, study, setup.values, frame.seconds)
+    page = selection_page.render(metrics, _chosen(planned), _command(frame), frame.facts())
+    frame.write(metrics, page)
     _print_table(metrics)
-    terminal.say(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
-    terminal.say(f"report: {os.path.join(out, 'report.html')}")
+    frame.end()
     return metrics
+
+
+def _scores(frame: runs.Frame, study: "Study", one: Run) -> Iterator["Score"]:
+    """Trains one run of the plan, if it has something to train on, and asks it its targets."""
+    what = f"{one.arm}, {len(one.tasks)} tasks" if one.tasks else "the base model, untuned"
+    frame.say(f"{one.target or 'all targets'}: {what}")
+    checkpoint = frame.setup.values["INITIAL_CHECKPOINT_PATH"]
+    if one.choice:
+        checkpoint = frame.tune(f"selected:{study.manifest_of(one)}", one.folder, "run")
+    for target in [one.target] if one.target else study.targets:
+        answers = frame.ask(target, checkpoint, one.folder, "evaluation", target)
+        # What all targets have in common, whatever their tasks report.
+        found = report.text_scores(answers)
+        yield Score(one, target, {name: found[name] for name in METRICS})
 
 
 @dataclasses.dataclass
@@ -345,22 +332,10 @@ def _chosen(planned: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _facts(values: Mapping[str, Any], seconds: float) -> list[str]:
-    return [
-        f"flan-jax {flan_jax.__version__}",
-        f"jax {jax.__version__} on {jax.devices()[0].device_kind}",
-        f"seed {values['SEED']}",
-        f"{seconds:.0f} s in the last session",
-    ]
-
-
-def _command(out: str, experiments: Sequence[str], overrides: Sequence[str]) -> str:
-    import shlex
-
-    extra = "".join(" " + shlex.quote(f"--gin.{text}") for text in overrides)
+def _command(frame: runs.Frame) -> str:
     # The verb's own experiment comes by itself.
-    files = "".join(f" --gin_file={name}" for name in experiments[1:])
-    return f"flan-jax select study --out={out}{files}{extra}"
+    given = "".join(f" --gin_file={name}" for name in frame.setup.experiments[1:])
+    return f"flan-jax select study --out={frame.setup.out}{given}{frame.gin_arguments}"
 
 
 def _print_table(metrics: Mapping[str, Any]) -> None:

@@ -5,21 +5,12 @@ the base itself, and a baseline that learns nothing answer the same test instanc
 """
 
 import dataclasses
-import os
-import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-from etils import epath
-
-import flan_jax
-from flan_jax import config, json_files, terminal
+from flan_jax import config, terminal
 from flan_jax.errors import ConfigError
-from flan_jax.files import replace_text
 from flan_jax.instructions import mixtures
-from flan_jax.scoring import report
 from flan_jax.scoring.predictions import Prediction
 from flan_jax.studies import laboratory, page, runs
 from flan_jax.studies.laboratory import INPUT, STRUCTURES
@@ -66,60 +57,51 @@ def run(setup: runs.Setup) -> dict[str, Any] | None:
         FlanJaxError: `out` holds a study with other settings, or anything that training and
             evaluation refuse.
     """
-    started = time.perf_counter()
-    out, values, compose = setup.out, setup.values, setup.compose
-    runs.begin(setup)
+    values = setup.values
     lab, names = values["LAB"], list(values["ARMS"])
-    total = 2 * len(names) + 2
-    count = iter(range(1, total + 1))
-
-    def say(text: str) -> None:
-        elapsed = time.perf_counter() - started
-        terminal.say(f"[{elapsed:4.0f} s] {next(count)}/{total}  {text}")
-
+    frame = runs.Frame(setup, steps=2 * len(names) + 2)
     arms = {}
-    for name in names:
-        mixture = f"{lab}_{values['ARMS'][name]}"
-        model_dir = os.path.join(out, name, "run")
-        say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
-        if runs.tune(compose, mixture, model_dir).preempted:
-            terminal.say("stopped; the same command goes on from here")
-            return None
-        say(f"asking {name}")
-        scored = laboratory.score(lab, _ask(out, name, lab, model_dir))
-        by_rouge = None
-        if mixture.endswith(INPUT):
-            alone = laboratory.score(lab, _ask(out, name, lab, model_dir, INPUT))
-            by_rouge = laboratory.better(scored, alone, "rougeL")
-            scored = laboratory.better(scored, alone)
-        arms[name] = Arm(name, *_texts(name, mixture), scored, _curves(model_dir), by_rouge)
-    say("asking the base model")
-    base = _ask(out, BASE, lab, values["INITIAL_CHECKPOINT_PATH"])
+    try:
+        for name in names:
+            arms[name] = _arm(frame, lab, name, f"{lab}_{values['ARMS'][name]}")
+    except runs.StoppedError:
+        return None
+    frame.say("asking the base model")
+    base = _ask(frame, BASE, lab, values["INITIAL_CHECKPOINT_PATH"])
     arms[BASE] = Arm(BASE, *TEXTS[BASE], laboratory.score(lab, base))
-    say("looking for the nearest wordings")
+    frame.say("looking for the nearest wordings")
     nearest = _nearest_wording(f"{lab}_train", base)
     arms[NEAREST] = Arm(NEAREST, *TEXTS[NEAREST], laboratory.score(lab, nearest))
 
     rows = list(arms.values())
-    seconds = time.perf_counter() - started
-    metrics = _metrics(rows, values, seconds)
-    folder = epath.Path(out)
-    json_files.write_json(folder / "metrics.json", metrics)
-    summary, facts = _words(rows, values, seconds)
-    commands = _commands(out, values, setup.experiments, setup.overrides)
-    text = page.render(rows, "What instructions do", summary, commands, facts)
-    replace_text(folder / "report.html", text)
+    metrics = _metrics(rows, values, frame.seconds)
+    title, facts = "What instructions do", frame.facts(f"mixtures {lab}_*")
+    text = page.render(rows, title, _summary(values), _commands(frame), facts)
+    frame.write(metrics, text)
     _print_table(rows)
-    terminal.say(f"{seconds:.0f} s. Scores: {os.path.join(out, 'metrics.json')}")
-    terminal.say(f"report: {os.path.join(out, 'report.html')}")
+    frame.end()
     return metrics
 
 
-def _ask(out: str, arm: str, lab: str, checkpoint: str, form: str = "") -> list[Prediction]:
+def _arm(frame: runs.Frame, lab: str, name: str, mixture: str) -> Arm:
+    """Tunes one arm and asks it everything."""
+    frame.say(f"tuning {name}: {len(mixtures.member_tasks(mixture))} tasks of {mixture}")
+    model_dir = frame.tune(mixture, name, "run")
+    frame.say(f"asking {name}")
+    scored = laboratory.score(lab, _ask(frame, name, lab, model_dir))
+    by_rouge = None
+    if mixture.endswith(INPUT):
+        alone = laboratory.score(lab, _ask(frame, name, lab, model_dir, INPUT))
+        by_rouge = laboratory.better(scored, alone, "rougeL")
+        scored = laboratory.better(scored, alone)
+    return Arm(name, *_texts(name, mixture), scored, _curves(model_dir), by_rouge)
+
+
+def _ask(
+    frame: runs.Frame, arm: str, lab: str, checkpoint: str, form: str = ""
+) -> list[Prediction]:
     """Returns a checkpoint's answers to everything that is evaluated on."""
-    folder = os.path.join(out, arm, f"evaluation{form}")
-    runs.ask(f"{lab}_evaluation{form}", checkpoint, folder)
-    return report.read_predictions(folder)
+    return frame.ask(f"{lab}_evaluation{form}", checkpoint, arm, f"evaluation{form}")
 
 
 def _nearest_wording(seen: str, asked: Sequence[Prediction]) -> list[Prediction]:
@@ -164,33 +146,24 @@ def _metrics(arms: Sequence[Arm], values: Mapping[str, Any], seconds: float) -> 
     }
 
 
-def _words(arms: Sequence[Arm], values: Mapping[str, Any], seconds: float) -> tuple[str, list[str]]:
-    """The page's first sentences, and the facts at its end."""
+def _summary(values: Mapping[str, Any]) -> str:
+    """The page's first sentences."""
     tasks = len(mixtures.member_tasks(f"{values['LAB']}_train"))
-    summary = (
+    return (
         f"A small language model was tuned on {tasks} tasks, once with the tasks stated in words "
         f"and once on inputs and answers alone, for {values['TRAIN_STEPS']} steps each from the "
         "same pretrained weights. Below is what either can do that it was not trained on."
     )
-    facts = [
-        f"flan-jax {flan_jax.__version__}",
-        f"jax {jax.__version__} on {jax.devices()[0].device_kind}",
-        f"seed {values['SEED']}",
-        f"mixtures {values['LAB']}_*",
-        f"{seconds:.0f} s in the last session",
-    ]
-    return summary, facts
 
 
-def _commands(
-    out: str, values: Mapping[str, Any], experiments: Sequence[str], overrides: Sequence[str]
-) -> list[str]:
-    files = " ".join(f"--gin_file={name}" for name in experiments)
-    extra = "".join(" " + shlex.quote(f"--gin.{text}") for text in overrides)
-    lines = [f"flan-jax demo --out={out} {files}{extra}", ""]
+def _commands(frame: runs.Frame) -> list[str]:
+    out, values = frame.setup.out, frame.setup.values
+    given = " ".join(f"--gin_file={name}" for name in frame.setup.experiments)
+    given += frame.gin_arguments
+    lines = [f"flan-jax demo --out={out} {given}", ""]
     for name, mixture in values["ARMS"].items():
         lines += [
-            f"flan-jax train {files}{extra} \\\n    --gin.MIXTURE_OR_TASK_NAME="
+            f"flan-jax train {given} \\\n    --gin.MIXTURE_OR_TASK_NAME="
             f"{values['LAB']}_{mixture} --gin.MODEL_DIR={out}/{name}/run"
         ]
     lines += [
