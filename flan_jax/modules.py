@@ -177,7 +177,8 @@ def _import_own(top: str) -> None:
         ConfigError: this process has another one already.
     """
     there = sys.modules.get(top)
-    if there is not None:
+    # pytest's mode importlib puts empty modules in place of folders.
+    if there is not None and (hasattr(there, "__path__") or getattr(there, "__file__", None)):
         if not _lies_in(there, str(ROOT), top):
             raise ConfigError(
                 f"{getattr(there, '__file__', None) or top} was imported as {top!r} in this "
