@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flan_jax import config
 from flan_jax.errors import ConfigError
 from flan_jax.gin_text import statements
+from flan_jax.macros import in_full
 
 EXPERIMENTS = sorted(
     str(path.relative_to(config.ROOT))
@@ -134,6 +135,7 @@ def test_references_stay_references():
 @settings(max_examples=200, deadline=None)
 @given(st.text().map(str.strip).filter(lambda text: "\n" not in text))
 @example("None ")
+@example("~/a")
 @example("'a' # b")
 @example("\\")
 @example("a\\nb")
@@ -141,11 +143,11 @@ def test_references_stay_references():
 @example("{'a': %b}")
 @example("1\t2")
 def test_any_path_comes_back(path):
-    """Plainly, unless it looks like a quoted string or like None; in quotes always."""
+    """But for `~`: plainly, unless it looks quoted or like None; in quotes always."""
     plain = path.strip()
     if plain != "None" and plain[:1] not in ("'", '"'):
-        assert value_of(f"MODEL_DIR={path}") == plain
-    assert value_of(f"MODEL_DIR={path!r}") == path
+        assert value_of(f"MODEL_DIR={path}") == in_full(plain)
+    assert value_of(f"MODEL_DIR={path!r}") == in_full(path)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
