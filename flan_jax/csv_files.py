@@ -14,6 +14,7 @@ from etils import epath
 
 from flan_jax import files
 from flan_jax.errors import DataError, border, did_you_mean, quoted
+from flan_jax.macros import COUNT
 
 # Digits of a whole number; Python reads 4,300 and no more.
 _MOST_DIGITS = 18
@@ -39,10 +40,10 @@ class Row:
         return self.text(column) or self.fail(column, "must not be empty")
 
     def count(self, column: str) -> int:
-        """Returns a whole number above 0."""
+        """Returns a whole number that is not 0."""
         text = self.text(column)
         if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text)):
-            self.fail(column, "must be a whole number above 0")
+            self.fail(column, f"must be {COUNT.words(text)}")
         return int(text)
 
     def number(self, column: str) -> float:

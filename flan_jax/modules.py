@@ -160,7 +160,7 @@ def _import_name(name: str) -> types.ModuleType:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             here = sorted(path.stem for path in Path().glob("*.py"))
             hint = did_you_mean(name, [*known_task_modules(), *here])
-            raise ConfigError(f"no task module {quoted(name)}{hint}") from None
+            raise ConfigError(f"no task module {quoted(name, 300)}{hint}") from None
         raise _failure(name, error) from error
     except FlanJaxError:
         raise
@@ -214,7 +214,7 @@ def _import_file(path: str, name: str | None = None) -> types.ModuleType:
     """
     file = os.path.join(path, "__init__.py") if os.path.isdir(path) else path
     if not os.path.isfile(file):
-        raise ConfigError(f"no task module {quoted(path)}: {_why_not(path, file)}")
+        raise ConfigError(f"no task module {quoted(path, 300)}: {_why_not(path, file)}")
     for known, module in list(sys.modules.items()):
         if known != "__main__" and _is_file(module, file):
             return module

@@ -441,7 +441,7 @@ for name, count in (("w_small", 1), ("w_large", 60)):
         source=registration.rows_source(
             __import__("functools").partial(rows, count), {"text": "string"}, {"train": count}
         ),
-        render=lambda example, draws: rendering.Rendered(example["text"], "x", "t0"),
+        render=lambda example, draws: registration.Rendered(example["text"], "x", "t0"),
         facts={"count": count},
     )
 mixtures.register_mixture("w_both", ["w_large", "w_small"])

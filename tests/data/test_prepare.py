@@ -329,7 +329,7 @@ def rows(split):
 
 def good(example, draws):
     number = draws.integer("number", 1000)
-    return rendering.Rendered(f"{example['text']} {number}", "answer", "t0")
+    return registration.Rendered(f"{example['text']} {number}", "answer", "t0")
 
 def raises(example, draws):
     if example["id"] == "train/5":

@@ -220,7 +220,7 @@ def read(base, run) -> dict:
         ({"retention": {"metrics": {"loss": "low"}}}, "no number for 'loss'"),
         ({"retention": {"metrics": {"loss": 10**400}}}, "no number for 'loss'"),
         ({"retention": {"best_metric": 3}}, "'best_metric' must be a string"),
-        ({"retention": {"best_mode": ["min"]}}, "'best_mode' must be one of min, max"),
+        ({"retention": {"best_mode": ["min"]}}, "'best_mode' must be 'min' or 'max'"),
         ({"run_id": "../../x"}, "'run_id' must be 32 hexadecimal digits"),
         ({"left_out": [3]}, "'left_out' must be a list of strings"),
     ],

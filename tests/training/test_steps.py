@@ -221,7 +221,7 @@ def test_schedules():
     [
         (dict(name="rsqrt"), "needs WARMUP_STEPS above 0"),
         (dict(name="linear", decay_steps=5, warmup_steps=5), "set LEARNING_RATE_DECAY_STEPS"),
-        (dict(warmup_steps=-1), "WARMUP_STEPS must not be below 0"),
+        (dict(warmup_steps=-1), "WARMUP_STEPS must be a whole number from 0, not -1"),
     ],
 )
 def test_schedules_that_cannot_be(fields, message):

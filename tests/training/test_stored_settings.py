@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax import config, macros
+from flan_jax import config, gin_text, macros
 from flan_jax.config import Reference
 from flan_jax.errors import CheckpointError, ConfigError, FlanJaxError
 from flan_jax.training import stored_settings as stored
@@ -81,7 +81,7 @@ def test_other_json_is_refused_or_read_as_data(value):
         except FlanJaxError as error:
             assert str(error).startswith("here")
         else:
-            for statement in config._statements(config.Part("here", text)):
+            for statement in gin_text.statements(config.Part("here", text)):
                 assert statement.arg_name == "" and statement.scope == ""
 
 
