@@ -22,7 +22,7 @@ MANIFEST = "MANIFEST.json"
 OPTIMIZER = "optimizer/"
 # Without these there is nothing to restore.
 NEEDED = ("run/metadata", "params/_METADATA", "params/manifest.ocdbt")
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

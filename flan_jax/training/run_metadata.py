@@ -17,7 +17,7 @@ from flan_jax.json_files import Fields
 from flan_jax.training.retention import MODES, NOTE
 
 FILE = "run/metadata"
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 _MOST_STEPS = 2**53
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
