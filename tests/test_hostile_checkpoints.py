@@ -122,7 +122,7 @@ CASES = {
     ),
     "a circle": (new(A={"macro": "B"}, B={"macro": "A"}), "refers to itself"),
     "a huge number": (old(f"SEED = {'9' * 4000}\n"), "out of range"),
-    "many settings": (new(**{f"X{i}": 1 for i in range(5000)}), "no settings of format"),
+    "many settings": (new(**{f"X{i}": 1 for i in range(15_000)}), "more than"),
     "a newer format": ({**new(), "settings_format": 2}, "newer version"),
     "no settings": ({"step": 5000, "fingerprint": {}}, "'macros' is missing"),
     "text as data": ({**OLD, "settings": OLD["macros"], "settings_format": 1}, "no settings of"),

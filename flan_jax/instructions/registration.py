@@ -18,12 +18,20 @@ from flan_jax.errors import DataError, did_you_mean
 from flan_jax.instructions import cards, pipelines, recipes
 from flan_jax.instructions.options import OptionsForm
 from flan_jax.instructions.pipelines import Row
+
+# A task file finds what its renderer returns here.
 from flan_jax.instructions.rendering import (
     RANKED,
     AtBuild,
     RenderFn,
     render_preprocessor,
     templated_renderer,
+)
+from flan_jax.instructions.rendering import (
+    RankedOption as RankedOption,
+)
+from flan_jax.instructions.rendering import (
+    Rendered as Rendered,
 )
 from flan_jax.instructions.templates import Template, check_templates
 from flan_jax.instructions.vocabulary import SENTINEL_VOCABULARY, VOCABULARY

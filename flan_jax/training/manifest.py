@@ -23,7 +23,7 @@ MANIFEST = "MANIFEST.json"
 OPTIMIZER = "optimizer/"
 # Without these there is nothing to restore.
 NEEDED = ("run/metadata", "params/_METADATA", "params/manifest.ocdbt")
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 # Times of files are as fine as the system's clock ticks.
 _SETTLED_NS = 2_000_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")

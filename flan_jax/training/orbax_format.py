@@ -12,7 +12,7 @@ from flan_jax.errors import CheckpointError, DataError, quoted
 from flan_jax.json_files import Fields
 
 FILE = "_METADATA"
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 
 
 def check(folder: epath.Path) -> None:

@@ -18,7 +18,7 @@ from flan_jax.macros import MODES
 from flan_jax.training.retention import NOTE
 
 FILE = "run/metadata"
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 _MOST_STEPS = 2**53
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

@@ -12,6 +12,7 @@ value being one of the above; imports, includes, scopes and bindings of paramete
 """
 
 import ast
+import itertools
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -42,6 +43,7 @@ _FAMILY = re.compile(r"\w{1,50}", re.ASCII)
 # More than any run has; what expands to more is a bomb.
 _MOST_SETTINGS = 2000
 _MOST_VALUES = 20_000
+_LONGEST_TEXT = 1 << 18
 _DEEPEST = 20
 _LARGEST = 2**63
 _CONSTANTS = {"None": None, "True": True, "False": False}
@@ -98,8 +100,10 @@ def decode(run: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where}: settings of format {quoted(number)}, and this version knows {FORMAT}: "
             "it was written by a newer version"
         )
-    if number != FORMAT or not isinstance(stored, dict) or len(stored) > _MOST_SETTINGS:
+    if number != FORMAT or not isinstance(stored, dict):
         raise CheckpointError(f"{where}: no settings of format {FORMAT}")
+    if _is_large(stored):
+        raise CheckpointError(f"{where}: settings of more than {_MOST_VALUES:,} values")
     settings = {}
     for name, value in stored.items():
         try:
@@ -253,6 +257,17 @@ def _decoded(value: Any, depth: int) -> Any:
     raise _NoDataError(f"is {quoted(value)}, which is not data")
 
 
+def _is_large(value: Any) -> bool:
+    """Whether JSON holds more values than are read, at the cost of no more than those."""
+    waiting, count = [value], 0
+    while waiting and count <= _MOST_VALUES:
+        one = waiting.pop()
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        count += 1 + len(inner)
+        waiting.extend(itertools.islice(inner, _MOST_VALUES))
+    return count > _MOST_VALUES
+
+
 def _decoded_dict(pairs: list[Any], depth: int) -> dict[Any, Any]:
     found = {}
     for pair in pairs:
@@ -321,8 +336,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def _parse(text: Any, where: str) -> dict[str, Any]:
     """Returns the settings of the text that older versions wrote: lines of `NAME = value`."""
-    if not isinstance(text, str):
-        raise CheckpointError(f"{where}: settings are no text")
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+        raise CheckpointError(f"{where}: settings are no text of {_LONGEST_TEXT:,} characters")
     settings: dict[str, Any] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

@@ -178,7 +178,7 @@ def test_settings_are_taken_and_others_refused(library):
 def test_numbers_out_of_range_are_one_clear_error(library, option):
     command = ["select", f"--library={library}", "--encoder=lexical", *TARGET, option]
     command += ["--aggregation=top_p"] if "top" in option else []
-    name = option.strip("-").partition("=")[0].replace("-", "_")
+    name = option.strip("-").partition("=")[0].replace("-", "[-_]")
     with pytest.raises(ConfigError, match=f"{name}.* (must|is a share)") as caught:
         cli.run(command)
     assert len(str(caught.value)) < 200

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -195,6 +196,21 @@ def test_bombs_and_circles():
             stored.decode({"macros": text}, "here")
         with pytest.raises(ConfigError, match="cannot hold these settings"):
             stored.encode(values)
+
+
+def test_very_many_values_cost_little():
+    many, deep = [1] * 3_000_000, json.loads("[" * 900 + "]" * 900)
+    for values in ({"A": many}, {"A": deep}, {f"A{i}": 1 for i in range(300_000)}):
+        started = time.perf_counter()
+        with pytest.raises(CheckpointError, match="too deeply|more than 20,000 values"):
+            stored.decode({"settings_format": 1, "settings": values}, "here")
+        assert time.perf_counter() - started < 5
+    started = time.perf_counter()
+    with pytest.raises(CheckpointError):
+        stored.decode({"macros": "A = [" + "1," * 130_000 + "1]\nB = " + "'" * 1000}, "here")
+    with pytest.raises(CheckpointError, match="no text of 262,144 characters"):
+        stored.decode({"macros": "A = [" + "1," * 5_000_000 + "1]"}, "here")
+    assert time.perf_counter() - started < 5
 
 
 def test_places_and_what_is_no_data_are_left_out():

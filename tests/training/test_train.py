@@ -173,7 +173,10 @@ def test_a_state_that_cannot_be_restored_falls_back(trained, prepared_dir, capsy
     """Its manifest is right, and Orbax cannot read it."""
     expected = digest_of(capsys, trained)
     newest = trained / "checkpoints" / "4"
-    (newest / "optimizer" / "_METADATA").write_text("{}")
+    file = newest / "optimizer" / "_METADATA"
+    text = file.read_text()
+    assert '"key": "embed/embedding"' in text
+    file.write_text(text.replace('"key": "embed/embedding"', '"key": "embed/embeddings"'))
     write_manifest(epath.Path(newest))
     toy(trained, prepared_dir)
     said = capsys.readouterr().out

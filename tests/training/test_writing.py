@@ -34,7 +34,7 @@ def toy(model_dir, prepared_dir, *gin: str) -> int:
         ("first_start.json", "folder", "Is a directory"),
         ("tensorboard", "file", "Not a directory|File exists"),
         ("profile", "file", "Not a directory|File exists"),
-        ("a" * 300, None, "File name too long"),
+        ("a" * 300, None, "names of at most 255 bytes"),
     ],
 )
 def test_another_kind_of_path(tmp_path, prepared_dir, name, kind, cause):
@@ -49,7 +49,9 @@ def test_another_kind_of_path(tmp_path, prepared_dir, name, kind, cause):
         (place / "mine").mkdir(parents=True)
     else:
         folder = tmp_path / name
-    with pytest.raises(FlanJaxError, match=f"cannot (write|be read).*({cause})") as raised:
+    with pytest.raises(
+        FlanJaxError, match=f"(cannot (write|be read)|MODEL_DIR must).*({cause})"
+    ) as raised:
         toy(folder, prepared_dir, "PROFILE_STEPS=1:2")
     message = str(raised.value)
     assert len(message) < 700 and "\n" not in message
@@ -113,7 +115,7 @@ def test_weights_exported_to_a_full_disk(small_disk, tmp_path):
         checkpoints.export_weights(base, str(small_disk / "weights"))
     assert list(small_disk.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file: File exists"):
+    with pytest.raises(OutputError, match="file: Not a directory"):
         checkpoints.export_weights(base, str(tmp_path / "file" / "weights"))
 
 
