@@ -220,7 +220,8 @@ def preparing(shared: str) -> Scenario:
 def evaluating(shared: str) -> Scenario:
     """Evaluation by generation."""
     checkpoint, prepared = os.path.join(shared, "alone"), os.path.join(shared, "evaluated")
-    arguments = (f"--checkpoint={checkpoint}", "--mixture=minilab_train", "--module=tasks.minilab",
+    modules = ("--module=tasks.minilab", "--module=toy_tasks")
+    arguments = (f"--checkpoint={checkpoint}", "--mixture=minilab_train", *modules,
                  "--gin.EVAL_EXAMPLES=4", f"--gin.PREPARED_DIR={prepared}")  # fmt: skip
 
     def due(rng: random.Random, folder: str) -> Callable[[], bool]:

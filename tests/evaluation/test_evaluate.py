@@ -248,6 +248,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(trained, tmp_path, monkeypat
     """The system refuses files of more bytes than that, as a full disk does."""
     few = evaluate(trained, tmp_path, "--gin.EVAL_EXAMPLES=2")
     command = ["eval", f"--checkpoint={trained}", "--mixture=toy_train", f"--out={tmp_path}"]
+    command.append("--module=toy_tasks")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toy")])
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(size), *command, "--gin.EVAL_BATCH_SIZE=4"],

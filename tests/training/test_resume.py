@@ -114,8 +114,8 @@ def test_evaluation_is_the_same_on_any_mesh_and_in_two_processes(folder, left_al
         return [
             *(sys.executable, "-m", "flan_jax", "eval", f"--checkpoint={alone}"),
             *(f"--mixture={mixture}", f"--out={os.path.join(folder, name, mixture)}"),
-            *("--module=toy_ranked", f"--gin.PREPARED_DIR={os.path.join(folder, 'prepared')}"),
-            *("--gin.EVAL_BATCH_SIZE=5", *more),
+            *("--module=toy_tasks", "--module=toy_ranked", "--gin.EVAL_BATCH_SIZE=5"),
+            *(f"--gin.PREPARED_DIR={os.path.join(folder, 'prepared')}", *more),
         ]
 
     def results(name: str) -> list[dict]:
