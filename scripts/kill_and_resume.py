@@ -18,6 +18,7 @@ always.
 import argparse
 import contextlib
 import dataclasses
+import fnmatch
 import hashlib
 import importlib.util
 import json
@@ -140,7 +141,8 @@ def tree_digest(folder: str) -> str:
 
 def count_files(folder: str, pattern: str) -> int:
     """Returns how many files below a folder have a name like `pattern`."""
-    return sum(1 for _ in pathlib.Path(folder).rglob(pattern))
+    # os.walk passes over folders that go while it looks.
+    return sum(len(fnmatch.filter(names, pattern)) for _, _, names in os.walk(folder))
 
 
 def count_lines(file: str) -> int:
