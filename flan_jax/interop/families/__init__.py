@@ -1,0 +1,4 @@
+"""A published family a module: its `config.json`, both ways, and its table of tensors.
+
+Each module has what `interop.published.PublishedFamily` asks for.
+"""
