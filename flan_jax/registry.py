@@ -17,7 +17,10 @@ ENCODERS: Mapping[str, tuple[str, str]] = {
     "t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")
 }
 # Config classes of model families that ship with the package (`models.families.Family`).
-FAMILIES: Mapping[str, tuple[str, str]] = {"T5Config": ("flan_jax.models.t5", "T5Config")}
+FAMILIES: Mapping[str, tuple[str, str]] = {
+    "T5Config": ("flan_jax.models.t5", "T5Config"),
+    "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
+}
 
 
 def find(table: Mapping[str, tuple[str, str]], name: str) -> Callable[..., Any] | None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flan_jax.errors import ConfigError, quoted
 from flan_jax.models.sharding import constrain
 
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
@@ -28,6 +29,20 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
     "linear": lambda x: x,
 }
+
+
+def check_activations(names: Sequence[str]) -> None:
+    """Refuses activations (MLP_ACTIVATIONS) that there are not.
+
+    Raises:
+        ConfigError: names those that there are.
+    """
+    if not names or any(name not in ACTIVATIONS for name in names):
+        raise ConfigError(
+            f"MLP_ACTIVATIONS {quoted(names)}: names must be among {', '.join(ACTIVATIONS)}, such "
+            "as ('gelu', 'linear')"
+        )
+
 
 # What the forward pass of a layer keeps for the backward pass, from all to nearly nothing.
 REMAT: dict[str, Callable[..., Any] | None] = {

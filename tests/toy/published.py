@@ -1,0 +1,34 @@
+"""Published models for tests: tensors of a torch model, and our model with them."""
+
+import jax
+import numpy as np
+
+from flan_jax.interop import tables
+from flan_jax.models.families import Model
+
+
+class TorchTensors:
+    """A torch state dict as `tables.TensorFiles`."""
+
+    def __init__(self, state_dict, name="a state dict"):
+        self.name = name
+        self._arrays = {key: np.asarray(value) for key, value in state_dict.items()}
+
+    @property
+    def shapes(self):
+        return {key: value.shape for key, value in self._arrays.items()}
+
+    def read(self, name, index):
+        return self._arrays[name][index]
+
+
+def load_params(model: Model, table: tables.Table, state_dict):
+    """Parameters of ours from a torch state dict, on one device."""
+    files = TorchTensors(state_dict)
+    tables.check(table, files, model.shapes)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        for name, leaf in model.shapes.items()
+    }
+    return tables.load(table, files, target)
