@@ -379,7 +379,6 @@ class Decoder(nnx.Module):
             lambda layer_rngs: DecoderLayer(config, layer_rngs), config.num_layers, rngs
         )
         self.norm = _norm(config)
-        self.relative_position_bias = None
         if config.positions == "relative":
             self.relative_position_bias = layers.RelativePositionBias(
                 num_buckets=config.relative_attention_num_buckets,
@@ -389,7 +388,6 @@ class Decoder(nnx.Module):
                 param_dtype=jnp.dtype(config.param_dtype),
                 rngs=rngs,
             )
-        self.head = None
         if not config.tied_head:
             self.head = layers.Linear(
                 config.emb_dim, config.vocab_size, axes=("embed", "vocab"), rngs=rngs, **dtypes
@@ -398,7 +396,7 @@ class Decoder(nnx.Module):
     def output_head(self) -> nnx.Module:
         """Returns the module that maps hidden states [..., D] to float32 logits [..., V]."""
         softcap = self.config.final_softcap
-        if self.head is None:
+        if self.config.tied_head:
             return layers.TiedHead(self.embed, softcap=softcap)
         return layers.OutputHead(self.head, softcap)
 
@@ -445,11 +443,11 @@ class Decoder(nnx.Module):
                 near = attention.window_mask(query, key, self.config.window or 0)
                 mask = seen & (near[:, None] if near.ndim == 3 else near)
             masks.append(attention.additive(mask))
-        return jnp.stack(masks)
+        return jnp.stack(jnp.broadcast_arrays(*masks))
 
     def _bias(self, query_BxT: jax.Array, key_BxS: jax.Array) -> jax.Array | None:
         """Bias [B, H, T, S] of relative positions; None without them."""
-        if self.relative_position_bias is None:
+        if self.config.positions != "relative":
             return None
         return self.relative_position_bias.of_rows(query_BxT, key_BxS)
 
@@ -534,7 +532,7 @@ class Decoder(nnx.Module):
         # Offsets in the row tell distances in packed rows too: an example lies in one piece.
         masks = self._masks(seen, place_T, place_T)
         bias = None
-        if self.relative_position_bias is not None:
+        if self.config.positions == "relative":
             bias = self.relative_position_bias(place_T, place_T)
         return self._run(
             self._embedded(tokens_BxT),

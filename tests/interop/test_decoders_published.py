@@ -133,6 +133,12 @@ def test_logits_padded_and_packed(pair, rows):
         start += length
 
 
+def said(row):
+    """Up to EOS; what fills a row behind it is each library's own."""
+    row = [int(token) for token in row]
+    return row[: row.index(1) + 1] if 1 in row else row
+
+
 def test_generation_token_for_token(pair, rows):
     """Greedy and by beams, past the windows, with prompts of different lengths in one batch."""
     longest = max(LENGTHS)
@@ -140,15 +146,14 @@ def test_generation_token_for_token(pair, rows):
     mask = torch.tensor([[0] * (longest - n) + [1] * n for n in LENGTHS])
     prompts = jax.tree.map(jnp.asarray, pad(rows, 4, 30, 0))
     length = 16
-    options = dict(max_new_tokens=length, do_sample=False, attention_mask=mask)
+    options = dict(max_new_tokens=length, do_sample=False, attention_mask=mask, pad_token_id=0)
     theirs = pair.theirs.generate(tokens, **options)[:, longest:].numpy()
     module = pair.module
     decode = jax.jit(
         lambda prompts: greedy_decode(module, prompts, framing=FRAMING, max_length=length)
     )
     ours = np.asarray(decode(prompts))
-    for theirs_row, ours_row in zip(theirs, ours[:3], strict=True):
-        np.testing.assert_array_equal(ours_row[: len(theirs_row)], theirs_row)
+    assert [said(row) for row in ours[:3]] == [said(row) for row in theirs]
     assert (ours[3] == 0).all()  # filler
     theirs = pair.theirs.generate(tokens, num_beams=3, **options)[:, longest:].numpy()
     search = jax.jit(
@@ -157,8 +162,7 @@ def test_generation_token_for_token(pair, rows):
         )[0][:, 0]
     )
     ours = np.asarray(search(prompts))
-    for theirs_row, ours_row in zip(theirs, ours[:3], strict=True):
-        np.testing.assert_array_equal(ours_row[: len(theirs_row)], theirs_row)
+    assert [said(row) for row in ours[:3]] == [said(row) for row in theirs]
 
 
 def test_scores_of_answers_are_those_of_whole_sequences(pair, rows):
@@ -179,7 +183,7 @@ def test_scores_of_answers_are_those_of_whole_sequences(pair, rows):
 
 
 def test_out_and_in_again(pair, rows):
-    """Our tensors and config.json make the same model in transformers; reading them, the same bytes."""
+    """Our tensors and config.json make the same model in transformers, and here the same bytes."""
     read = {name: np.asarray(value) for name, value in pair.params.items()}
     written = dict(tables.unload(pair.table, read.__getitem__))
     content = dict(published.write_config(pair.model.config))

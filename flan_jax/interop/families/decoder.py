@@ -240,7 +240,7 @@ def write_config(config: DecoderConfig) -> Mapping[str, Any]:
         return written | _written_rope(config)
     kinds = [_FULL if config.is_global(i) else _SLIDING for i in range(config.num_layers)]
     written |= {
-        "query_pre_attn_scalar": config.query_scale or config.head_dim,
+        "query_pre_attn_scalar": _whole(config.query_scale or config.head_dim),
         "attn_logit_softcapping": config.attention_softcap,
         "final_logit_softcapping": config.final_softcap,
         "sliding_window": config.window,
@@ -256,6 +256,11 @@ def write_config(config: DecoderConfig) -> Mapping[str, Any]:
         _SLIDING: {"rope_type": "default", "rope_theta": local},
     }
     return written | {"rope_parameters": both}
+
+
+def _whole(value: float) -> float:
+    """Returns a whole number as one, which is all that transformers takes for some fields."""
+    return int(value) if value == int(value) else value
 
 
 def _written_rope(config: DecoderConfig) -> dict[str, Any]:
