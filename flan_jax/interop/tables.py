@@ -161,12 +161,19 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
     """
     by_name = {entry.ours: entry for entry in table.entries}
     assert set(by_name) == set(shapes), set(by_name) ^ set(shapes)
+    there = files.shapes
+    # Names are listed only where there could be as many: a configuration may say two billion.
+    layers = max((shapes[e.ours].shape[0] for e in table.entries if e.stacked), default=0)
+    if layers > len(there):
+        raise CheckpointError(
+            f"{files.name} does not fit its own configuration: it has {len(there):,} tensors, too "
+            f"few for {layers:,} layers"
+        )
     expected = {
         name: entry.shape(tuple(shapes[ours].shape))
         for ours, entry in by_name.items()
         for name in entry.names(shapes[ours].shape[0])
     }
-    there = files.shapes
     missing = [name for name in expected if name not in there]
     known = [*expected, *table.copies]
     extra = [n for n in there if n not in expected and n not in table.copies]
