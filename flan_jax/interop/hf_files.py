@@ -20,7 +20,7 @@ import numpy as np
 from etils import epath
 
 from flan_jax import files, hub, json_files
-from flan_jax.errors import CheckpointError, ConfigError, border, did_you_mean, quoted
+from flan_jax.errors import CheckpointError, ConfigError, DataError, border, did_you_mean, quoted
 from flan_jax.interop import tables
 from flan_jax.interop.families import FAMILIES
 from flan_jax.interop.fields import Fields
@@ -71,7 +71,7 @@ class SafetensorsFolder:
     def _open(self, file: str) -> Any:
         import safetensors
 
-        path = files.inside(self._folder, file, f"{self._folder}")
+        path = _inside(self._folder, file, self._folder)
         if file not in self._handles:
             with border(f"{path} is no whole safetensors file", CheckpointError):
                 _check_regular(path)
@@ -113,7 +113,7 @@ class TorchFiles:
         self.name = str(folder)
         self._tensors: dict[str, Any] = {}
         for file in _weight_files(folder, TORCH):
-            path = files.inside(folder, file, str(folder))
+            path = _inside(folder, file, folder)
             self._tensors |= _torch_tensors(path)
 
     @functools.cached_property
@@ -139,14 +139,26 @@ def _torch_tensors(path: epath.Path) -> dict[str, Any]:
             f"{path} is a PyTorch file: pip install torch, or convert it to safetensors"
         ) from None
     _check_regular(path)
-    with border(f"{path} is no PyTorch file of weights", CheckpointError):
+    try:
         content = torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whose advice is to read the file without weights_only
+        raise CheckpointError(
+            f"{path} is no PyTorch file of weights: it is damaged, or of before PyTorch 1.6, or "
+            "asks for more than tensors"
+        ) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no tensors by name")
     found = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if len(found) < len(content) or not all(isinstance(name, str) for name in content):
         raise CheckpointError(f"{path} holds something other than tensors by name")
     return found
+
+
+def _inside(folder: epath.Path, name: object, what: epath.Path) -> epath.Path:
+    try:
+        return files.inside(folder, name, str(what))
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _check_regular(path: epath.Path) -> None:
@@ -167,7 +179,7 @@ def _weight_files(folder: epath.Path, name: str) -> list[str]:
         raise CheckpointError(f"{index} has no object 'weight_map'")
     names = list(dict.fromkeys(by_tensor.values()))
     for file in names:
-        _check_regular(files.inside(folder, file, str(index)))
+        _check_regular(_inside(folder, file, index))
         if "/" in file:
             raise CheckpointError(f"{index} names {quoted(file)}, which is not in its folder")
     return names
