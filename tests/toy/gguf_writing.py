@@ -32,8 +32,11 @@ def write(path, architecture, tensors, kinds=None, keys=(), **writer):
     return path
 
 
-def of_transformers(path, model, architecture, more=()):
-    """Writes a model of transformers as llama.cpp's converter would."""
+def of_transformers(path, model, architecture, more=(), general=()):
+    """Writes a model of transformers as llama.cpp's converter would.
+
+    more, general: further keys, see `write`; those of the architecture are given without it.
+    """
     config = model.config
     names = gguf.get_tensor_name_map(
         {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture],
@@ -74,7 +77,7 @@ def of_transformers(path, model, architecture, more=()):
     keys = [(key, value, "uint32") for key, value in sizes.items()]
     keys += [(key, value, "float32") for key, value in numbers.items()]
     keys = [(f"{architecture}.{key}", value, method) for key, value, method in [*keys, *more]]
-    return write(path, architecture, tensors, keys=keys)
+    return write(path, architecture, tensors, keys=[*keys, *general])
 
 
 def _paired(value, heads):
