@@ -1,9 +1,6 @@
 """GGUF files opened: a model of the decoder family, and its tokenizer as a folder of ours."""
 
-import hashlib
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from etils import epath
 
@@ -13,7 +10,6 @@ from flan_jax.interop.gguf_files import GGUFTensors
 from flan_jax.interop.published import Published
 
 PREFIX = "gguf:"
-_TOKENIZER = "tokenizer."
 
 
 def open_file(where: str) -> Published:
@@ -35,22 +31,18 @@ def open_file(where: str) -> Published:
         config,
         gguf_decoders.table(config, architecture),
         tensors,
-        _vocabularies(tensors.metadata, tensors.name),
+        _vocabularies(tensors),
         {os.path.basename(path): list(files.stamp(path))},
     )
 
 
-def _vocabularies(metadata: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _vocabularies(tensors: GGUFTensors) -> tuple[str, ...]:
     """Returns the file's tokenizer as a folder in the cache, made where it is not there."""
-    own = {key: value for key, value in metadata.items() if key.startswith(_TOKENIZER)}
-    if f"{_TOKENIZER}ggml.tokens" not in own:
+    if gguf_tokenizer.TOKENS not in tensors.metadata:
         return ()
-    digest = hashlib.sha256()
-    for key in sorted(own):
-        value = own[key]
-        digest.update(f"{key}\0{value.tolist() if hasattr(value, 'tolist') else value}\n".encode())
-    folder = epath.Path(settings.cache_root()) / "tokenizers" / digest.hexdigest()[:16]
-    names = ("tokenizer.json", "tokenizer_config.json")
-    if not all((folder / name).exists() for name in names):
-        gguf_tokenizer.write_tokenizer(metadata, folder, where)
+    name = f"{tensors.digest[:16]}-{gguf_tokenizer.FORM}"
+    folder = epath.Path(settings.cache_root()) / "tokenizers" / name
+    # Written last, so that the other is there as well.
+    if not (folder / gguf_tokenizer.TOKENIZER).exists():
+        gguf_tokenizer.write_tokenizer(tensors.metadata, folder, tensors.name)
     return (str(folder),)
