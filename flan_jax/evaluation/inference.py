@@ -24,6 +24,7 @@ from flan_jax.instructions import chat
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
+from flan_jax.models.framing import Framing
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import restore
 
@@ -200,12 +201,13 @@ class Answerer:
         prompt = framing.prompt(request.tokens(), length)
         room = generation.bucket_length(len(prompt), length)
         prompts = self._model.layout(VOCABULARY).prompts([prompt], 1, room)
-        start, step = _compiled_steps(self._model, self._config, framing)
+        most = self._config.feature_lengths["targets"]
+        start, step = _compiled_steps(self._model, self._config.decoding, most, framing)
         cache, last_B = start(self._params, jax.device_put(prompts))
         draw = jnp.asarray([generation.draw_number(_TASK, f"{number}/0")], jnp.uint32)
         tokens: list[int] = []
         said = ""
-        for at in range(self._config.feature_lengths["targets"]):
+        for at in range(most):
             cache, last_B = step(self._params, cache, last_B, draw, np.int32(at))
             token = int(last_B[0])
             if token == framing.eos_id:
@@ -220,9 +222,10 @@ class Answerer:
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_steps(model: Model, config: InferConfig, framing: Any) -> tuple[Any, Any]:
+def _compiled_steps(
+    model: Model, chosen: Decoding, length: int, framing: Framing
+) -> tuple[Any, Any]:
     """Decoding a token at a time: what reads a prompt, and what adds a token."""
-    length = config.feature_lengths["targets"]
 
     @jax.jit
     def start(params: Params, prompts: Any) -> Any:
@@ -233,7 +236,7 @@ def _compiled_steps(model: Model, config: InferConfig, framing: Any) -> tuple[An
     @functools.partial(jax.jit, donate_argnums=1)
     def step(params: Params, cache: Any, last_B: jax.Array, draw: jax.Array, at: Any) -> Any:
         logits_BxV, cache = model.bind(params).decode_step(cache, last_B)
-        return cache, config.decoding.chooser(draw)(logits_BxV, at).astype(jnp.int32)
+        return cache, chosen.chooser(draw)(logits_BxV, at).astype(jnp.int32)
 
     return start, step
 

@@ -112,7 +112,8 @@ def test_a_model_without_a_template_says_so(tmp_path):
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] not in ['user', 'model'] %}"
-    "{{ raise_exception('no ' + message['role']) }}{% endif %}\n<turn>{{ message['role'] }}\n{{ message['content'] | trim }}<end>\n"
+    "{{ raise_exception('no ' + message['role']) }}{% endif %}"
+    "\n<turn>{{ message['role'] }}\n{{ message['content'] | trim }}<end>\n"
     "{% endfor %}{% if add_generation_prompt %}<turn>model\n{% endif %}"
 )
 
