@@ -5,6 +5,7 @@ their metadata describes is in `gguf_decoders`, their tokenizers in `gguf_tokeni
 """
 
 import functools
+import hashlib
 import math
 import mmap
 import os
@@ -15,10 +16,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flan_jax import files
+from flan_jax import files, settings
 from flan_jax.errors import CheckpointError, border, quoted
-from flan_jax.interop import gguf_header
+from flan_jax.interop import gguf_decoders, gguf_header, gguf_tokenizer
+from flan_jax.interop.published import Published
 from flan_jax.interop.tables import Shapes, Slices
+
+PREFIX = "gguf:"
 
 
 class GGUFTensors:
@@ -42,9 +46,15 @@ class GGUFTensors:
         self._content = _mapped(path)
         header = gguf_header.read(self._content, self.name, _bytes_of)
         self.metadata: Mapping[str, Any] = header.metadata
+        self._header = header
         self._tensors = header.tensors
         # A stack that is placed in parts along another axis asks for the same rows again.
         self._rows = functools.lru_cache(maxsize=1)(self._dequantised)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the file says before its tensors, as hex digits."""
+        return hashlib.sha256(self._content[: self._header.size]).hexdigest()
 
     @property
     def shapes(self) -> Shapes:
@@ -67,6 +77,46 @@ class GGUFTensors:
             begin = stored.start + start * size
             data = np.frombuffer(self._content, np.uint8, (stop - start) * size, begin)
             return _numbers(data, stored.kind).reshape(stop - start, -1)
+
+
+def open_file(where: str) -> Published:
+    """Opens a GGUF file.
+
+    Its tokenizer is written to a folder among the caches (`settings.cache_root`), which is what
+    the vocabulary is read from.
+
+    Args:
+        where: the file, without "gguf:".
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or is of a model or a tokenizer that is not
+            known here; names file and key.
+        OutputError: the folder cannot be written.
+    """
+    path = epath.Path(files.user_path(where))
+    tensors = GGUFTensors(path)
+    config = gguf_decoders.read_config(tensors.metadata, tensors)
+    architecture = gguf_decoders.architecture_of(tensors.metadata, tensors.name)
+    return Published(
+        f"{PREFIX}{where}",
+        config,
+        gguf_decoders.table(config, architecture),
+        tensors,
+        _vocabularies(tensors),
+        {path.name: list(files.stamp(path))},
+    )
+
+
+def _vocabularies(tensors: GGUFTensors) -> tuple[str, ...]:
+    """Returns the folder of a file's tokenizer, which is written where it is not there yet."""
+    if gguf_tokenizer.TOKENS not in tensors.metadata:
+        return ()
+    name = f"{tensors.digest[:32]}-{gguf_tokenizer.FORM}"
+    folder = epath.Path(settings.cache_root()) / "tokenizers" / name
+    # Written last, so that the other is there as well.
+    if not (folder / gguf_tokenizer.TOKENIZER).exists():
+        gguf_tokenizer.write_tokenizer(tensors.metadata, folder, tensors.name)
+    return (str(folder),)
 
 
 def _mapped(path: epath.PathLike) -> Any:

@@ -56,10 +56,12 @@ class Header:
     Attributes:
         metadata: by key; arrays of numbers are NumPy's, those of texts lists.
         tensors: by name.
+        size: bytes of all this.
     """
 
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Stored]
+    size: int
 
 
 class _Cursor:
@@ -145,7 +147,7 @@ def read(
             _once(name, listed, where)
             listed[name] = _stored(cursor, name, where, bytes_of)
         start = _aligned(cursor.at, metadata.get(_ALIGNMENT, 32), where)
-        return Header(metadata, _placed(listed, start, len(content), where))
+        return Header(metadata, _placed(listed, start, len(content), where), cursor.at)
 
 
 def _preamble(cursor: _Cursor, where: str) -> tuple[int, int]:
