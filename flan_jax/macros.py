@@ -161,7 +161,7 @@ _MODEL = [
     *_declare(SIZE, "EMB_DIM", "NUM_HEADS", "HEAD_DIM", "MLP_DIM"),
     *_declare(Whole(1, 2**12), "NUM_ENCODER_LAYERS", "NUM_DECODER_LAYERS"),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
-    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING"),
+    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),
     *_declare(BELOW_ONE, "DROPOUT_RATE"),
     *_declare(OneOf(("float32", "bfloat16", "float16")), "COMPUTE_DTYPE"),
     *_declare(OneOf(("none", "dots", "full")), "REMAT"),
