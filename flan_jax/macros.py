@@ -119,7 +119,7 @@ class Macro:
 def in_full(path: str) -> str:
     """Returns a path or a name with one, such as `selected:~/a.json`, with `~` replaced."""
     scheme, colon, rest = path.partition(":")
-    if colon and rest.startswith("~") and scheme in ("selected", "t5"):
+    if colon and rest.startswith("~") and scheme in ("selected", "t5", "hf", "gguf", "t5x"):
         return f"{scheme}:{os.path.expanduser(rest)}"
     return os.path.expanduser(path) if path.startswith("~") else path
 
@@ -131,6 +131,7 @@ def _declare(kind: Kind, *names: str, **facts: bool) -> list[Macro]:
 _RUN = [
     *_declare(Text(), "MODEL", none=True),
     *_declare(PLAIN_NAME, "MODEL_FAMILY"),
+    *_declare(Place(), "MODEL_FROM", none=True, path=True, local=True),
     *_declare(CONFIGURABLE, "MODEL_CONFIG", "T5X_MODEL"),
     *_declare(Place(), "MIXTURE_OR_TASK_NAME", path=True),
     *_declare(Names(each="modules or files"), "MIXTURE_OR_TASK_MODULE", none=True, path=True),
@@ -159,14 +160,30 @@ _MODEL = [
     # Of padding and the end of a sequence at least; four times what the largest ones have.
     *_declare(Whole(2, 2**20), "VOCAB_SIZE"),
     *_declare(SIZE, "EMB_DIM", "NUM_HEADS", "HEAD_DIM", "MLP_DIM"),
-    *_declare(Whole(1, 2**12), "NUM_ENCODER_LAYERS", "NUM_DECODER_LAYERS"),
+    *_declare(SIZE, "NUM_KV_HEADS", none=True),
+    *_declare(Whole(1, 2**12), "NUM_ENCODER_LAYERS", "NUM_DECODER_LAYERS", "NUM_LAYERS"),
+    *_declare(OneOf(("rotary", "relative", "none")), "POSITIONS"),
+    *_declare(ABOVE_ZERO, "ROPE_THETA", "ROPE_FACTOR", "ROPE_LOW_FREQUENCY", "ROPE_HIGH_FREQUENCY"),
+    *_declare(OneOf(("none", "linear", "llama3")), "ROPE_SCALING"),
+    *_declare(COUNT, "ROPE_ORIGINAL_LENGTH"),
+    *_declare(OneOf(("rms", "layer")), "NORM"),
+    *_declare(Number(1e-12, 1), "NORM_EPSILON"),
+    *_declare(
+        YesNo(), "NORM_OFFSET", "POST_NORMS", "QK_NORM", "ATTENTION_BIAS", "LINEAR_BIAS",
+        "SCALED_EMBEDDINGS", "PREFIX_ATTENTION", "PROMPT_EOS",
+    ),
+    *_declare(
+        ABOVE_ZERO, "ROPE_LOCAL_THETA", "QUERY_SCALE", "ATTENTION_SOFTCAP", "FINAL_SOFTCAP",
+        none=True,
+    ),
+    *_declare(COUNT, "ATTENTION_WINDOW", "GLOBAL_EVERY", none=True),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
     *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),
     *_declare(BELOW_ONE, "DROPOUT_RATE"),
-    *_declare(OneOf(("float32", "bfloat16", "float16")), "COMPUTE_DTYPE"),
+    *_declare(OneOf(("float32", "bfloat16", "float16")), "COMPUTE_DTYPE", "PARAM_DTYPE"),
     *_declare(OneOf(("none", "dots", "full")), "REMAT"),
     *_declare(COUNT, "ATTENTION_CHUNK", none=True),
-]
+]  # fmt: skip
 _LEARNING = [
     *_declare(OneOf(("adafactor", "adamw")), "OPTIMIZER"),
     *_declare(NOT_NEGATIVE, "LEARNING_RATE", "LEARNING_RATE_END", "WEIGHT_DECAY", "Z_LOSS"),

@@ -17,7 +17,16 @@ ENCODERS: Mapping[str, tuple[str, str]] = {
     "t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")
 }
 # Config classes of model families that ship with the package (`models.families.Family`).
-FAMILIES: Mapping[str, tuple[str, str]] = {"T5Config": ("flan_jax.models.t5", "T5Config")}
+FAMILIES: Mapping[str, tuple[str, str]] = {
+    "T5Config": ("flan_jax.models.t5", "T5Config"),
+    "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
+}
+
+# What opens a published model (`interop.published.Published`), made from what follows the colon.
+PUBLISHED: Mapping[str, tuple[str, str]] = {
+    "hf": ("flan_jax.interop.hf_files", "open_folder"),
+    "gguf": ("flan_jax.interop.gguf_files", "open_file"),
+}
 
 
 def find(table: Mapping[str, tuple[str, str]], name: str) -> Callable[..., Any] | None:

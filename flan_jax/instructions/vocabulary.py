@@ -175,7 +175,8 @@ class LateVocabulary(seqio.Vocabulary):
 
     @property
     def bos_id(self) -> int | None:
-        return self.resolved.bos_id
+        bos_id = self.resolved.bos_id
+        return None if bos_id is None or bos_id < 0 else bos_id  # SentencePiece's "none" is -1
 
     @property
     def eos_id(self) -> int:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.errors import CheckpointError, did_you_mean, quoted
+from flan_jax.errors import CheckpointError, ConfigError, did_you_mean, quoted
 from flan_jax.kinds import Kind, Number, Whole, YesNo
 
 _ABSENT: Any = object()
@@ -95,8 +95,12 @@ class Fields:
 
     @contextlib.contextmanager
     def border(self) -> Iterator[None]:
-        """Turns what a configuration here refuses into an error about this file."""
-        from flan_jax.errors import border
+        """Turns what a configuration of ours refuses into an error about this file.
 
-        with border(self.where, CheckpointError):
+        Raises:
+            CheckpointError: instead of a ConfigError.
+        """
+        try:
             yield
+        except ConfigError as error:
+            raise CheckpointError(f"{self.where}: {error}") from None

@@ -201,16 +201,17 @@ class Model:
     def apply(
         self, params: Params, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None
     ) -> jax.Array:
-        """Returns logits [B, T, V] in float32."""
+        """Returns the logits of `targets` [B, T, V] in float32."""
         hidden_BxTxD, head = self.hidden_and_head(params, batch, dropout_key)
         return head(hidden_BxTxD)
 
     def hidden_and_head(
         self, params: Params, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None
     ) -> tuple[jax.Array, Any]:
-        """Returns hidden states [B, T, D], and the module that maps them to logits."""
+        """Returns the hidden states of `targets` [B, T, D], and what maps them to logits."""
         module = self.bind(params)
-        return module.hidden_states(batch, dropout_key=dropout_key), module.output_head()
+        hidden = module.hidden_states(batch, dropout_key=dropout_key)
+        return self.config.row_layout.at_targets(batch, hidden), module.output_head()
 
     def forward_flops(self, inputs_length: int, targets_length: int) -> float:
         """Returns the floating point operations of a forward pass over one row."""

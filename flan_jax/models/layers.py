@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flan_jax.errors import ConfigError, quoted
 from flan_jax.models.sharding import constrain
 
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
@@ -24,9 +25,24 @@ Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),  # the tanh form T5 1.1 was trained with
+    "gelu_exact": lambda x: jax.nn.gelu(x, approximate=False),  # that of BART
     "silu": jax.nn.silu,
     "linear": lambda x: x,
 }
+
+
+def check_activations(names: Sequence[str]) -> None:
+    """Refuses activations (MLP_ACTIVATIONS) that there are not.
+
+    Raises:
+        ConfigError: names those that there are.
+    """
+    if not names or any(name not in ACTIVATIONS for name in names):
+        raise ConfigError(
+            f"MLP_ACTIVATIONS {quoted(names)}: names must be among {', '.join(ACTIVATIONS)}, such "
+            "as ('gelu', 'linear')"
+        )
+
 
 # What the forward pass of a layer keeps for the backward pass, from all to nearly nothing.
 REMAT: dict[str, Callable[..., Any] | None] = {
@@ -70,18 +86,51 @@ def dropout(
 
 
 class RMSNorm(nnx.Module):
-    """Root mean square layer norm: scale only, no mean, no bias (Zhang and Sennrich, 2019)."""
+    """Root mean square layer norm: scale only, no mean, no bias (Zhang and Sennrich, 2019).
 
-    def __init__(self, dim: int, *, epsilon: float, dtype: Any, param_dtype: Any):
+    With `offset` the parameter is what the scale is more than 1, as Gemma stores it.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        epsilon: float,
+        dtype: Any,
+        param_dtype: Any,
+        offset: bool = False,
+        axis: str = "embed",
+    ):
         self.epsilon = epsilon
         self.dtype = dtype
-        self.scale = nnx.Param(jnp.ones((dim,), param_dtype), axes=("embed",))
+        self.offset = offset
+        initial = jnp.zeros if offset else jnp.ones
+        self.scale = nnx.Param(initial((dim,), param_dtype), axes=(axis,))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises the last axis of x [..., D]; statistics are float32 whatever the dtype."""
         x = x.astype(jnp.float32)
         inverse_rms = jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
-        return (x * inverse_rms * self.scale[...]).astype(self.dtype)
+        scale = self.scale[...] + 1.0 if self.offset else self.scale[...]
+        return (x * inverse_rms * scale).astype(self.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """Layer norm with scale and bias (Ba et al., 2016)."""
+
+    def __init__(self, dim: int, *, epsilon: float, dtype: Any, param_dtype: Any):
+        self.epsilon = epsilon
+        self.dtype = dtype
+        self.scale = nnx.Param(jnp.ones((dim,), param_dtype), axes=("embed",))
+        self.bias = nnx.Param(jnp.zeros((dim,), param_dtype), axes=("embed",))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises the last axis of x [..., D]; statistics are float32 whatever the dtype."""
+        x = x.astype(jnp.float32)
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        normed = centred * jax.lax.rsqrt(variance + self.epsilon)
+        return (normed * self.scale[...] + self.bias[...]).astype(self.dtype)
 
 
 def flat_matmul(x: jax.Array, kernel_DxM: jax.Array, out_dtype: Any) -> jax.Array:
@@ -91,7 +140,7 @@ def flat_matmul(x: jax.Array, kernel_DxM: jax.Array, out_dtype: Any) -> jax.Arra
 
 
 class Linear(nnx.Module):
-    """Matrix multiplication without a bias.
+    """Matrix multiplication, and a bias where there is to be one.
 
     Kernels are 2-D, also where the output is split into heads, and so is the product: XLA's CPU
     backend runs the backward pass of 2-D products two to three times faster, and accelerators do
@@ -108,24 +157,35 @@ class Linear(nnx.Module):
         param_dtype: Any,
         rngs: nnx.Rngs,
         kernel_init: Initializer = fan_in_normal,
+        bias: bool = False,
     ):
         self.dtype = dtype
         kernel = kernel_init(rngs.params(), (in_dim, out_dim), param_dtype)
         self.kernel = nnx.Param(kernel, axes=axes)
+        self.bias = nnx.Param(jnp.zeros((out_dim,), param_dtype), axes=axes[1:]) if bias else None
 
     def __call__(self, x: jax.Array, *, out_dtype: Any = None) -> jax.Array:
         """Maps x [..., in_dim] to [..., out_dim], accumulated in `out_dtype` (default: dtype)."""
-        return flat_matmul(
-            x.astype(self.dtype), self.kernel[...].astype(self.dtype), out_dtype or self.dtype
-        )
+        out_dtype = out_dtype or self.dtype
+        y = flat_matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype), out_dtype)
+        return y if self.bias is None else y + self.bias[...].astype(out_dtype)
 
 
 class Embed(nnx.Module):
     """Token embedding table [V, D] that can double as the output head."""
 
-    def __init__(self, vocab_size: int, dim: int, *, dtype: Any, param_dtype: Any, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        dtype: Any,
+        param_dtype: Any,
+        rngs: nnx.Rngs,
+        stddev: float = 1.0,
+    ):
         self.dtype = dtype
-        table = jax.random.normal(rngs.params(), (vocab_size, dim), param_dtype)
+        table = stddev * jax.random.normal(rngs.params(), (vocab_size, dim), param_dtype)
         self.embedding = nnx.Param(table, axes=("vocab", "embed"))
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -151,27 +211,36 @@ def _constrain_logits(logits: jax.Array) -> jax.Array:
     return constrain(logits, *("batch", "length")[: logits.ndim - 1], "vocab")
 
 
+def soft_cap(x: jax.Array, cap: float | None) -> jax.Array:
+    """Bounds x smoothly to (-cap, cap) by a scaled tanh (Gemma 2, section 2); None leaves it."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
 class TiedHead(nnx.Module):
     """Output head that is the embedding table, on hidden states times `scale`."""
 
-    def __init__(self, embed: Embed, scale: float):
+    def __init__(self, embed: Embed, scale: float = 1.0, softcap: float | None = None):
         self.embed = embed
         self.scale = scale
+        self.softcap = softcap
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
-        return _constrain_logits(self.embed.attend(hidden * self.scale))
+        hidden = hidden if self.scale == 1.0 else hidden * self.scale
+        return _constrain_logits(soft_cap(self.embed.attend(hidden), self.softcap))
 
 
 class OutputHead(nnx.Module):
     """Output head with a kernel of its own."""
 
-    def __init__(self, kernel: Linear):
+    def __init__(self, kernel: Linear, softcap: float | None = None):
         self.kernel = kernel
+        self.softcap = softcap
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
-        return _constrain_logits(self.kernel(hidden, out_dtype=jnp.float32))
+        logits = self.kernel(hidden, out_dtype=jnp.float32)
+        return _constrain_logits(soft_cap(logits, self.softcap))
 
 
 def relative_position_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
@@ -242,6 +311,11 @@ class RelativePositionBias(nnx.Module):
         bias_TxSxH = one_hot @ self.embedding[...].astype(jnp.float32)
         return jnp.transpose(bias_TxSxH, (2, 0, 1))[None]
 
+    def of_rows(self, query_positions_BxT: jax.Array, key_positions_BxS: jax.Array) -> jax.Array:
+        """Returns float32 bias_BxHxTxS where every row has positions of its own."""
+        one_row = jax.vmap(lambda query_T, key_S: self(query_T, key_S)[0])
+        return one_row(query_positions_BxT, key_positions_BxS)
+
 
 class MLP(nnx.Module):
     """Feed-forward block; with two activations the product of both is taken (Shazeer, 2020)."""
@@ -256,11 +330,12 @@ class MLP(nnx.Module):
         dtype: Any,
         param_dtype: Any,
         rngs: nnx.Rngs,
+        bias: bool = False,
     ):
         self.activations = activations
         self.dropout_rate = dropout_rate
         init = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-        options = dict(dtype=dtype, param_dtype=param_dtype, rngs=rngs, kernel_init=init)
+        options = dict(dtype=dtype, param_dtype=param_dtype, rngs=rngs, kernel_init=init, bias=bias)
         for i in range(len(activations)):
             setattr(self, f"wi_{i}", Linear(emb_dim, mlp_dim, axes=("embed", "mlp"), **options))
         self.wo = Linear(mlp_dim, emb_dim, axes=("mlp", "embed"), **options)

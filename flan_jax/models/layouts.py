@@ -5,8 +5,9 @@ inputs_length] or [rows, targets_length]: encoder_input_tokens, encoder_segment_
 decoder_input_tokens (targets shifted right within each example), decoder_target_tokens,
 decoder_segment_ids, decoder_loss_weights, and where rows are packed encoder_positions and
 decoder_positions. For a decoder they are [rows, inputs_length + targets_length], the decoder's
-alone: an example is its prompt and its answer in one sequence, the loss counts the answer, and
-decoder_causal_attention marks the prompt, which a prefix language model reads in both directions.
+alone: an example is its prompt and its answer in one sequence, the loss counts the answer,
+decoder_causal_attention marks the prompt, which a prefix language model reads in both directions,
+and decoder_loss_positions [rows, targets_length], ours, are the positions that a loss may count.
 
 Segments number the examples of a row from 1 on; segment 0, and nothing else, is padding.
 """
@@ -15,6 +16,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.models.framing import Framing, Sequences, pad, shift_right
@@ -81,6 +83,10 @@ class Layout(Protocol):
     def targets(batch: Mapping[str, Any]) -> Targets:
         """Returns what a loss needs of a batch."""
 
+    @staticmethod
+    def at_targets(batch: Mapping[str, Any], states: Any) -> Any:
+        """Returns of an array [B, T, ...] over a batch's positions those of `targets`."""
+
     def prompts(self, rows: Sequence[np.ndarray], count: int, length: int) -> Sequences:
         """Returns framed prompts as `decoding` and `score_answers` read them.
 
@@ -134,7 +140,16 @@ class EncoderDecoder:
     @staticmethod
     def targets(batch: Mapping[str, Any]) -> Targets:
         """See `Layout.targets`."""
-        return _targets(batch)
+        return Targets(
+            batch["decoder_target_tokens"],
+            batch["decoder_loss_weights"],
+            batch.get("decoder_segment_ids"),
+        )
+
+    @staticmethod
+    def at_targets(batch: Mapping[str, Any], states: Any) -> Any:
+        """See `Layout.at_targets`."""
+        return states
 
     def prompts(self, rows: Sequence[np.ndarray], count: int, length: int) -> Sequences:
         """See `Layout.prompts`."""
@@ -182,6 +197,10 @@ class OneSequence:
             "decoder_segment_ids": decoder["segment"],
             "decoder_loss_weights": decoder["weights"],
             "decoder_causal_attention": decoder["prefix"],
+            # Answers of a row have at most `targets` tokens; no other position needs logits.
+            "decoder_loss_positions": np.argsort(-decoder["weights"], axis=1, kind="stable")[
+                :, :targets
+            ].astype(np.int32),
         }
         if packed:
             batch["decoder_positions"] = decoder["position"]
@@ -192,24 +211,24 @@ class OneSequence:
         """See `Layout.count_tokens`."""
         return int(np.count_nonzero(batch["decoder_segment_ids"]))
 
-    @staticmethod
-    def targets(batch: Mapping[str, Any]) -> Targets:
+    @classmethod
+    def targets(cls, batch: Mapping[str, Any]) -> Targets:
         """See `Layout.targets`."""
-        return _targets(batch)
+        names = ("decoder_target_tokens", "decoder_loss_weights", "decoder_segment_ids")
+        return Targets(*(cls.at_targets(batch, batch[name]) for name in names))
+
+    @staticmethod
+    def at_targets(batch: Mapping[str, Any], states: Any) -> Any:
+        """See `Layout.at_targets`."""
+        positions = batch["decoder_loss_positions"]
+        positions = positions.reshape(*positions.shape, *[1] * (states.ndim - 2))
+        return jnp.take_along_axis(states, positions, axis=1)
 
     def prompts(self, rows: Sequence[np.ndarray], count: int, length: int) -> Sequences:
         """See `Layout.prompts`."""
         start = self._start
         started: list[np.ndarray] = [np.append(start, row).astype(np.int32) for row in rows]
         return pad(started, count, length + len(start), self.framing.pad_id)
-
-
-def _targets(batch: Mapping[str, Any]) -> Targets:
-    return Targets(
-        batch["decoder_target_tokens"],
-        batch["decoder_loss_weights"],
-        batch.get("decoder_segment_ids"),
-    )
 
 
 class _Rows:

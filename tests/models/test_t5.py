@@ -352,9 +352,7 @@ def test_attention_in_chunks_is_attention(dropout):
         def loss(q, k, v, bias):
             out = attention.attend(
                 q,
-                attention.KeysValues(k, v),
-                mask=mask,
-                bias=bias,
+                attention.Seen(attention.KeysValues(k, v), mask, bias),
                 dropout_rate=0.5 if dropout else 0.0,
                 # Dropped weights are shared along queries, and drawn anew for each chunk.
                 dropout_key=jax.random.key(1) if dropout else None,
@@ -382,5 +380,6 @@ def test_softmax_attention_against_numpy():
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     expected = np.einsum("bhts,bhsk->bhtk", weights / weights.sum(-1, keepdims=True), v)
     for given in (jnp.asarray(mask), attention.additive(jnp.asarray(mask))):
-        out = attention.attend(q, attention.KeysValues(k, v), mask=given, bias=jnp.asarray(bias))
+        seen = attention.Seen(attention.KeysValues(k, v), given, jnp.asarray(bias))
+        out = attention.attend(q, seen)
         np.testing.assert_allclose(out, expected, atol=1e-5)

@@ -1,40 +1,29 @@
-"""Published models for tests: torch's own tensors as files, read into our parameters."""
-
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+"""Published models for tests: tensors of a torch model, and our model with them."""
 
 import jax
 import numpy as np
 
 from flan_jax.interop import tables
+from flan_jax.models.families import Model
 
 
-@dataclasses.dataclass
 class TorchTensors:
-    """The tensors of a torch `state_dict`, as if they lay in files."""
+    """A torch state dict as `tables.TensorFiles`."""
 
-    state_dict: Mapping[str, Any]
-    name: str = "toy"
+    def __init__(self, state_dict, name="a state dict"):
+        self.name = name
+        self._arrays = {key: np.asarray(value) for key, value in state_dict.items()}
 
     @property
     def shapes(self):
-        return {name: tuple(tensor.shape) for name, tensor in self.state_dict.items()}
+        return {key: value.shape for key, value in self._arrays.items()}
 
     def read(self, name, index):
-        tensor = self.state_dict[name].detach()[index]
-        return (tensor.numpy() if tensor.dtype.itemsize >= 4 else tensor.float().numpy()).copy()
+        return self._arrays[name][index]
 
 
-def load_params(model, table, state_dict, sharding=None):
-    """Checks published tensors and reads them into the parameters of a `Model`.
-
-    Args:
-        model: our model of the same sizes.
-        table: of its family and configuration.
-        state_dict: of the torch module.
-        sharding: where they will lie; on the first device if None.
-    """
+def load_params(model: Model, table: tables.Table, state_dict, sharding=None):
+    """Parameters of ours from a torch state dict, on one device or sharded."""
     files = TorchTensors(state_dict)
     tables.check(table, files, model.shapes)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -45,6 +34,6 @@ def load_params(model, table, state_dict, sharding=None):
     return tables.load(table, files, target)
 
 
-def unloaded(table, params):
-    """Returns the published tensors of our parameters by name."""
+def unloaded(table: tables.Table, params):
+    """The published tensors of parameters of ours, by name."""
     return dict(tables.unload(table, lambda name: np.asarray(params[name])))
