@@ -178,7 +178,7 @@ _MODEL = [
     ),
     *_declare(COUNT, "ATTENTION_WINDOW", "GLOBAL_EVERY", none=True),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
-    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING"),
+    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),
     *_declare(BELOW_ONE, "DROPOUT_RATE"),
     *_declare(OneOf(("float32", "bfloat16", "float16")), "COMPUTE_DTYPE", "PARAM_DTYPE"),
     *_declare(OneOf(("none", "dots", "full")), "REMAT"),

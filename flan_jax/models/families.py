@@ -218,10 +218,17 @@ class Model:
         return self.config.forward_flops(inputs_length, targets_length)
 
     def describe(self) -> dict[str, Any]:
-        """Returns what makes two models incompatible: family and shape, not numerics."""
-        fields = dataclasses.asdict(self.config)
-        kept = {name: value for name, value in fields.items() if name not in self.config.numerics}
-        return {"family": type(self.config).__name__, **kept}
+        """Returns what makes two models incompatible: family and shape, not numerics.
+
+        A field with the metadata "unstated" is left out at its default: one that came later than
+        checkpoints that are still to be read.
+        """
+        stated = dataclasses.asdict(self.config)
+        for field in dataclasses.fields(self.config):
+            unstated = field.metadata.get("unstated") and stated[field.name] == field.default
+            if unstated or field.name in self.config.numerics:
+                del stated[field.name]
+        return {"family": type(self.config).__name__, **stated}
 
 
 def _name(path: tuple[Any, ...]) -> str:
