@@ -111,4 +111,4 @@ def _packed(listed: Mapping[str, Any]) -> bytes:
 
     assert all(name.startswith((PARAMETERS, STATE)) for name in listed)
     tree = traverse_util.unflatten_dict(dict(listed), sep="/")
-    return bytes(serialization.to_bytes({"version": _VERSION, "optimizer": tree}))
+    return bytes(serialization.msgpack_serialize({"version": _VERSION, "optimizer": tree}))

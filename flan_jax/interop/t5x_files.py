@@ -91,7 +91,9 @@ class T5xFiles:
         if name not in self._opened:
             where = f"{self.name}: {name}"
             with border(where, CheckpointError):
-                self._opened[name] = _open(self._store(name, where), self._listed[name], where)
+                listed = self._listed[name]
+                assert not isinstance(listed, np.ndarray)
+                self._opened[name] = _open(self._store(name, where), listed, where)
         return self._opened[name]
 
     def _store(self, name: str, where: str) -> Mapping[str, Any]:

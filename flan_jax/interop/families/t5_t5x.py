@@ -30,6 +30,7 @@ _SUBLAYERS = {
     },
 }
 PROJECTIONS = ("query", "key", "value", "out")
+PREFIX = "target/"
 _EMBEDDING, _HEAD = "target/token_embedder/embedding", "target/decoder/logits_dense/kernel"
 _BIAS = "relpos_bias/rel_embedding"
 SCAN_AXIS = 1
@@ -106,12 +107,12 @@ def config_of(files: TensorFiles) -> T5Config:
     own = _first("encoder", scanned, _BIAS) in shapes
     bias = _first("encoder", scanned, _BIAS) if own else f"target/encoder/{_BIAS}"
 
-    vocab_size, emb_dim = _sizes(files, _EMBEDDING, 2)
-    heads, *_, buckets = _sizes(files, bias, 3 if own and scanned else 2)
+    vocab_size, emb_dim = sizes(files, _EMBEDDING, 2)
+    heads, *_, buckets = sizes(files, bias, 3 if own and scanned else 2)
     per_kernel = 3 if scanned else 2
-    query = _sizes(files, _first("encoder", scanned, "attention/query/kernel"), per_kernel)
-    mlp = _sizes(files, _first("encoder", scanned, f"mlp/{wi}/kernel"), per_kernel)
-    decoder = _sizes(files, _first("decoder", scanned, "self_attention/query/kernel"), per_kernel)
+    query = sizes(files, _first("encoder", scanned, "attention/query/kernel"), per_kernel)
+    mlp = sizes(files, _first("encoder", scanned, f"mlp/{wi}/kernel"), per_kernel)
+    decoder = sizes(files, _first("decoder", scanned, "self_attention/query/kernel"), per_kernel)
     if query[-1] % heads:
         raise CheckpointError(
             f"{files.name}: {heads} heads by {bias} do not divide the {query[-1]} of the queries"
@@ -137,11 +138,17 @@ def _first(stack: str, scanned: bool, name: str) -> str:
     return f"target/{stack}/{stack if scanned else 'layers_0'}/{name}"
 
 
-def _sizes(files: TensorFiles, name: str, axes: int) -> tuple[int, ...]:
-    """Shape of an array that has to be there."""
+def sizes(files: TensorFiles, name: str, axes: int) -> tuple[int, ...]:
+    """Returns the shape of an array that has to be there.
+
+    Raises:
+        CheckpointError: it is not, or has another number of axes.
+    """
     if name not in files.shapes:
         near = did_you_mean(name, files.shapes)
-        raise CheckpointError(f"{files.name} is no T5 of T5X: it has no {name}{near}")
+        raise CheckpointError(
+            f"{files.name} is of no T5X model known here: there is no {name}{near}"
+        )
     shape = tuple(files.shapes[name])
     if len(shape) != axes or 0 in shape:
         raise CheckpointError(f"{files.name}: {name} has shape {shape}, and needs {axes} axes")
