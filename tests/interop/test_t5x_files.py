@@ -63,12 +63,20 @@ def unrolled_shapes(gated=True, tied=False):
     return found
 
 
+def with_heads(name, shape):
+    """In scanned networks heads have an axis of their own."""
+    if "attention/" not in name:
+        return shape
+    return (H, K, D) if name.endswith("out/kernel") else (D, H, K)
+
+
 def scanned_shapes():
     found = {"token_embedder/embedding": (V, D), "decoder/logits_dense/kernel": (D, V)}
     for stack, count in LAYERS.items():
         found[f"{stack}/{stack}_norm/scale"] = (D,)
         layer = layer_shapes(stack, gated=True) | {"relpos_bias/rel_embedding": (H, BUCKETS)}
-        for name, (first, *rest) in layer.items():
+        for name, shape in layer.items():
+            first, *rest = with_heads(name, shape)
             found[f"{stack}/{stack}/{name}"] = (first, count, *rest)
     return found
 
@@ -181,12 +189,18 @@ def test_scanned_checkpoints_have_layers_along_their_second_axis(tmp_path):
     assert (config.num_encoder_layers, config.num_decoder_layers) == (2, 3)
     kernel = arrays["decoder/decoder/self_attention/query/kernel"]
     bias = arrays["encoder/encoder/relpos_bias/rel_embedding"]
+    query = ours["decoder/layers/self_attention/query/kernel"]
     for i in range(3):
-        query = ours["decoder/layers/self_attention/query/kernel"][i]
-        np.testing.assert_array_equal(query, kernel[:, i].astype(np.float32))
+        theirs = kernel[:, i].reshape(D, H * K).astype(np.float32)
+        np.testing.assert_array_equal(query[i], theirs)
     for i in range(2):
         own = ours["encoder/layers/relative_position_bias/embedding"][i]
         np.testing.assert_array_equal(own, bias[:, i].T.astype(np.float32))
+    # A piece that begins and ends within a head, as devices may hold it.
+    files = t5x_files.open_folder(path)
+    (entry,) = (e for e in t5x.table(config, files.shapes).entries if e.theirs.endswith(QUERIES))
+    piece = (slice(1, 3), slice(2, 5), slice(3, 6))
+    np.testing.assert_array_equal(entry.read(files, query.shape, piece), query[piece])
 
 
 def test_what_is_exported_is_what_was_imported(sound, tmp_path):
@@ -224,6 +238,7 @@ def test_only_the_slice_is_read(damaged):
         files.read(name, (slice(15, 17), slice(0, D)))
 
 
+QUERIES = "decoder/decoder/self_attention/query/kernel"
 QUERY = "target.encoder.layers_1.attention.query.kernel"
 
 
@@ -399,7 +414,7 @@ def next_step(path, optimizer="adafactor"):
     schedule = Schedule("constant", oracle.LEARNING_RATE)
     ours = Optimizer(optimizer, schedule).build(model.axes)
     table = t5x.table(config, files.shapes)
-    state, fresh = t5x_optimizer.load(files, table, ours.init(params))
+    state, fresh = t5x_optimizer.load(files, table, model.shapes, ours.init(params))
     gradients = jax.tree.map(lambda value: np.sin(100 * value), params)
     updates, state = jax.jit(ours.update)(gradients, state, params)
     return config, optax.apply_updates(params, updates), state, fresh

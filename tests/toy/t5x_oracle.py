@@ -112,8 +112,9 @@ def restore(folder):
         trained = Trained(networks()[name])
         state = trained.checkpointer(folder).restore(path=str(next((folder / name).iterdir())))
         np.save(folder / f"{name}.npy", trained.logits(state))
-        after = traverse_util.flatten_dict(step(state).params, sep="/")
-        np.savez(folder / f"{name}_next.npz", step=state.step, **after)
+        after = step(state)
+        params = traverse_util.flatten_dict(after.params, sep="/")
+        np.savez(folder / f"{name}_next.npz", step=after.step, **params)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 T5X has two networks (Roberts et al., 2022, section 2.2): t5x/examples/t5, whose layers share one
 table of relative positions, and t5x/examples/scalable_t5, each of whose layers has its own, as in
 umT5, and whose layers may be scanned: one array for all of them, with the layers along axis 1.
+Kernels of attention are matrices in the first; in the second heads have an axis of their own.
 """
 
 import re
@@ -68,7 +69,15 @@ def _stack(stack: str, config: T5Config, scanned: bool) -> Iterator[Entry]:
         ours = f"{stack}/relative_position_bias/embedding"
         yield Entry(ours, f"target/{stack}/{_BIAS}", transposed=True)
     for ours, theirs in layer_names(_SUBLAYERS[stack], len(config.mlp_activations)):
-        yield Entry(f"{stack}/layers/{ours}", f"{layers}/{theirs}", layer_axis=axis)
+        split = _heads(theirs, config) if config.relative_attention_per_layer else None
+        yield Entry(f"{stack}/layers/{ours}", f"{layers}/{theirs}", layer_axis=axis, split=split)
+
+
+def _heads(theirs: str, config: T5Config) -> tuple[int, int] | None:
+    """The axis of a kernel of attention that is heads, and their width."""
+    if "attention/" not in theirs:
+        return None
+    return (0 if theirs.endswith("out/kernel") else 1), config.head_dim
 
 
 def layer_names(sublayers: dict[str, str], num_wi: int) -> Iterator[tuple[str, str]]:
@@ -103,34 +112,39 @@ def config_of(files: TensorFiles) -> T5Config:
     """
     shapes = files.shapes
     scanned = is_scanned(shapes)
-    wi = "wi" if _first("encoder", scanned, "mlp/wi/kernel") in shapes else "wi_0"
     own = _first("encoder", scanned, _BIAS) in shapes
-    bias = _first("encoder", scanned, _BIAS) if own else f"target/encoder/{_BIAS}"
+    bias = _first("encoder", scanned, _BIAS) if own else f"{PREFIX}encoder/{_BIAS}"
+    wi = "wi" if _first("encoder", scanned, "mlp/wi/kernel") in shapes else "wi_0"
 
     vocab_size, emb_dim = sizes(files, _EMBEDDING, 2)
-    heads, *_, buckets = sizes(files, bias, 3 if own and scanned else 2)
-    per_kernel = 3 if scanned else 2
-    query = sizes(files, _first("encoder", scanned, "attention/query/kernel"), per_kernel)
-    mlp = sizes(files, _first("encoder", scanned, f"mlp/{wi}/kernel"), per_kernel)
-    decoder = sizes(files, _first("decoder", scanned, "self_attention/query/kernel"), per_kernel)
-    if query[-1] % heads:
+    heads, *_, buckets = sizes(files, bias, 2 + (own and scanned))
+    query = _first("encoder", scanned, "attention/query/kernel")
+    *_, width = sizes(files, query, 2 + own + scanned)
+    *_, mlp_dim = sizes(files, _first("encoder", scanned, f"mlp/{wi}/kernel"), 2 + scanned)
+    if not own and width % heads:
         raise CheckpointError(
-            f"{files.name}: {heads} heads by {bias} do not divide the {query[-1]} of the queries"
+            f"{files.name}: {query} is {width} wide, not a multiple of the {heads} heads of {bias}"
         )
     with border(files.name, CheckpointError):
         return T5Config(
             vocab_size=vocab_size,
             emb_dim=emb_dim,
             num_heads=heads,
-            head_dim=query[-1] // heads,
-            num_encoder_layers=query[1] if scanned else count_layers(shapes, "encoder"),
-            num_decoder_layers=decoder[1] if scanned else count_layers(shapes, "decoder"),
-            mlp_dim=mlp[-1],
+            head_dim=width if own else width // heads,
+            num_encoder_layers=_layers(files, "encoder", scanned),
+            num_decoder_layers=_layers(files, "decoder", scanned),
+            mlp_dim=mlp_dim,
             mlp_activations=("relu",) if wi == "wi" else ("gelu", "linear"),
             logits_via_embedding=_HEAD not in shapes,
             relative_attention_num_buckets=buckets,
             relative_attention_per_layer=own,
         )
+
+
+def _layers(files: TensorFiles, stack: str, scanned: bool) -> int:
+    if not scanned:
+        return count_layers(files.shapes, stack)
+    return sizes(files, _first(stack, scanned, "pre_mlp_layer_norm/scale"), 2)[SCAN_AXIS]
 
 
 def _first(stack: str, scanned: bool, name: str) -> str:
