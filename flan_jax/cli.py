@@ -27,6 +27,7 @@ VERBS = {
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
     "model-info": "print every parameter, where it lies and how large it is",
+    "convert": "convert a model: Hugging Face, GGUF, T5X, ours",
     "digest": "print what a checkpoint holds in one line, or how far two are apart",
     "gin": "print the complete configuration of an experiment",
 }

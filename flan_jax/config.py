@@ -45,6 +45,8 @@ __all__ = [
     "resolved", "ships_with_package",
 ]  # fmt: skip
 ENGINES = ("flan_jax", "t5x")
+# The family that is whatever a checkpoint says, where MODEL does not.
+OF_CHECKPOINT = "of_checkpoint"
 COMMAND_LINE = "the command line"
 _INCLUDE = re.compile(
     r"""^include[ \t]+(['"])(?P<path>.+?)\1[ \t]*(#.*)?$""",
@@ -308,7 +310,7 @@ def compose_parts(
     model = own_model if inherited else own.get("MODEL")
     if model and not isinstance(model, Reference):
         base.append(_model_part(model))
-    family = macros([*base, *given]).get("MODEL_FAMILY")
+    family = macros([*base, *given]).get("MODEL_FAMILY") or _of_checkpoint(own)
     base.append(run_part)
     if family:
         base += _family_parts(family, engine)
@@ -322,6 +324,12 @@ def compose_parts(
     if engine == "t5x":
         _refuse_selected(values)
     return [*parts, *_in_full(values)]
+
+
+def _of_checkpoint(values: Mapping[str, Any]) -> str | None:
+    """Returns OF_CHECKPOINT where nothing says what the model is but weights to start from."""
+    said = values.get("MODEL") or values.get("MODEL_CONFIG")
+    return None if said or not values.get("INITIAL_CHECKPOINT_PATH") else OF_CHECKPOINT
 
 
 def _family_parts(family: Any, engine: str) -> list[Part]:

@@ -276,6 +276,19 @@ def check_out_folder(path: epath.PathLike) -> epath.Path:
     return folder
 
 
+def check_new_folder(path: epath.PathLike) -> None:
+    """Sees whether a folder can be made that is not there yet, on this machine's disks.
+
+    Raises:
+        OutputError: it is there, or cannot be made.
+    """
+    if is_remote(path):
+        raise OutputError(f"{path} is not on this machine: name a folder here, and copy it")
+    if os.path.lexists(path):
+        raise OutputError(f"{path} exists already")
+    check_out_folder(epath.Path(path).parent)
+
+
 def _scratch_name(name: str) -> str:
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 

@@ -119,7 +119,7 @@ class Macro:
 def in_full(path: str) -> str:
     """Returns a path or a name with one, such as `selected:~/a.json`, with `~` replaced."""
     scheme, colon, rest = path.partition(":")
-    if colon and rest.startswith("~") and scheme in ("selected", "t5"):
+    if colon and rest.startswith("~") and scheme in ("selected", "t5", "hf", "gguf", "t5x"):
         return f"{scheme}:{os.path.expanduser(rest)}"
     return os.path.expanduser(path) if path.startswith("~") else path
 
@@ -131,6 +131,7 @@ def _declare(kind: Kind, *names: str, **facts: bool) -> list[Macro]:
 _RUN = [
     *_declare(Text(), "MODEL", none=True),
     *_declare(PLAIN_NAME, "MODEL_FAMILY"),
+    *_declare(Place(), "MODEL_FROM", none=True, path=True, local=True),
     *_declare(CONFIGURABLE, "MODEL_CONFIG", "T5X_MODEL"),
     *_declare(Place(), "MIXTURE_OR_TASK_NAME", path=True),
     *_declare(Names(each="modules or files"), "MIXTURE_OR_TASK_MODULE", none=True, path=True),

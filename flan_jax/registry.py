@@ -22,6 +22,12 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
 }
 
+# What opens a published model (`interop.published.Published`), made from what follows the colon.
+PUBLISHED: Mapping[str, tuple[str, str]] = {
+    "hf": ("flan_jax.interop.hf_files", "open_folder"),
+    "gguf": ("flan_jax.interop.gguf_files", "open_file"),
+}
+
 
 def find(table: Mapping[str, tuple[str, str]], name: str) -> Callable[..., Any] | None:
     """Returns what a table declares under a name, imported; None where there is nothing."""

@@ -130,6 +130,7 @@ def register(configurables: Sequence[str]) -> None:
     import_tensorflow()
     for module in configurables:
         importlib.import_module(module)
+    importlib.import_module("flan_jax.training.checkpoint_model")
     from flan_jax.models import families
 
     families.register_families()

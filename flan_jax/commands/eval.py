@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         type=common.path,
-        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200",
+        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
+        "gguf:FILE, t5x:FOLDER",
     )
     parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
     parser.add_argument("--out", required=True, type=common.path, help="folder for the results")
@@ -35,14 +36,15 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates."""
     from flan_jax import config, files
     from flan_jax.errors import ConfigError, border
-    from flan_jax.training import checkpoints
 
     common.start_distributed(args)
     files.check_out_folder(args.out)
     # What training is configured by rides along in the macros; its loop does not.
     modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
-    found = checkpoints.require(args.checkpoint, terminal.warn, weights_only=True)
     common.register(modules)
+    from flan_jax.training import restore
+
+    found = restore.require(args.checkpoint, terminal.warn)
     config.run_imports(args.gin_file)
     inherited = inherit.part(found, args.trust)
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]

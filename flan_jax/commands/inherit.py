@@ -40,14 +40,17 @@ def part(found: Any, trust: bool = False) -> config.Part:
         CheckpointError: they are not data, or refer to what is not of this package.
     """
     from flan_jax.models import families
-    from flan_jax.training import carried_vocabulary, own_runs, stored_settings
+    from flan_jax.training import own_runs, stored_settings
 
     where = f"checkpoint {found.path}"
     kept, local = stored_settings.split(stored_settings.decode(found.run, where))
     settings = {**kept, **(local if trust else {})}
     settings |= own_runs.recall(found.run, found.path) or {}
-    if (vocabulary := carried_vocabulary.spec_in(found.path)) is not None:
-        settings["VOCABULARY"] = vocabulary
+    if found.vocabulary is not None:
+        settings["VOCABULARY"] = found.vocabulary
+    if not {"MODEL_CONFIG", "MODEL_FAMILY"} & set(settings):
+        settings["MODEL_FAMILY"] = config.OF_CHECKPOINT
+    settings["MODEL_FROM"] = str(found.path)
     stored_settings.check_configurables(settings, where, families.names())
     return config.Part(str(found.path), stored_settings.as_gin(settings))
 

@@ -5,6 +5,9 @@ off; SIGTERM saves and exits with status 0.
 """
 
 import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
 
 from flan_jax.commands import common
 
@@ -37,6 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
         return t5x.launch(config.join_parts(parts), "train")
     common.start_distributed(args)
+    if found := _vocabulary_of_checkpoint(parts):
+        experiments = [config.Part("the initial checkpoint", f"VOCABULARY = {found!r}\n")]
+        parts = config.compose_parts([*experiments, *args.gin_file], "flan_jax", "train", overrides)
     common.configure(parts, ["flan_jax.training.train"])
     from flan_jax.training.train import TrainConfig, train
 
@@ -44,3 +50,25 @@ def run(args: argparse.Namespace) -> int:
     settings = config.macros(parts)
     train(TrainConfig(), parts_text=text, settings=settings, fresh=args.fresh)  # type: ignore[call-arg]
     return 0
+
+
+def _vocabulary_of_checkpoint(parts: Sequence[Any]) -> str | None:
+    """Returns the vocabulary of the weights that a run starts from, where nothing else names one.
+
+    Their embeddings stand for its tokens, so that no other could be meant.
+    """
+    from flan_jax import config
+
+    values = config.resolved(config.macros(parts))
+    where = values.get("INITIAL_CHECKPOINT_PATH")
+    part = values.get("INITIAL_CHECKPOINT_PART")
+    if not where or part or values.get("VOCABULARY") or os.environ.get("VOCABULARY"):
+        return None
+    from flan_jax.quiet import import_tensorflow
+
+    import_tensorflow()
+    from flan_jax.training import restore
+
+    found = restore.require(where)
+    found.release()
+    return found.vocabulary

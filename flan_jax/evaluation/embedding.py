@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.instructions.vocabulary import (
@@ -25,7 +24,6 @@ from flan_jax.instructions.vocabulary import (
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Sequences
 from flan_jax.training import checkpoints, restore
-from flan_jax.training.manifest import read_manifest
 
 PREFIX = "t5:"
 MAX_TOKENS = 512
@@ -140,7 +138,7 @@ def _compiled_mean(model: Model) -> Callable[[Params, Sequences], jax.Array]:
 
 def _open(checkpoint: str) -> tuple[checkpoints.Found, Model]:
     try:
-        found = checkpoints.require(checkpoint, weights_only=True)
+        found = restore.require(checkpoint)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; give the MODEL_DIR of a `flan-jax train` or a step of it (MODEL_DIR@1200), "
@@ -152,19 +150,9 @@ def _open(checkpoint: str) -> tuple[checkpoints.Found, Model]:
 def _hash(found: checkpoints.Found, max_tokens: int) -> str:
     facts = {
         "kind": KIND,
-        "weights": _checksums(found.path),
+        "weights": found.weights_hash,
         "model": found.run["fingerprint"].get("model"),
         "vocabulary": found.run["fingerprint"].get("vocabulary"),
         "max_tokens": max_tokens,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _checksums(path: epath.Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file of the weights, as the manifest records them."""
-    # What commit_success.txt holds is a place, not weights.
-    return {
-        name: facts["sha256"]
-        for name, facts in read_manifest(path).items()
-        if name.startswith("params/") and not name.endswith("commit_success.txt")
-    }

@@ -1,10 +1,16 @@
-"""What reads and writes published models asks of a family."""
+"""Models that somebody published, opened but not read: what every format makes of its files."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import jax
+
+from flan_jax.interop import tables
 from flan_jax.interop.fields import Fields
-from flan_jax.interop.tables import Table
+from flan_jax.interop.tables import Table, TensorFiles
+from flan_jax.models.families import Model, Params
 
 
 class PublishedFamily(Protocol):
@@ -31,3 +37,37 @@ class PublishedFamily(Protocol):
 
     def table(self, config: Any) -> Table:
         """Returns the table of its tensors as transformers names them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published model, proven to have the tensors that its configuration asks for.
+
+    Attributes:
+        name: as a person names it, such as "hf:google/flan-t5-base".
+        config: configuration of our family.
+        table: where its parameters are.
+        files: its tensors.
+        vocabularies: specifications (VOCABULARY) of its tokenizer, the one to use first; all of
+            them stand for the same tokens. None where it brings none.
+        content: what tells its weights from others of that name: sizes and times of files.
+    """
+
+    name: str
+    config: Any
+    table: Table
+    files: TensorFiles
+    vocabularies: tuple[str, ...] = ()
+    content: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tables.check(self.table, self.files, self.model.shapes)
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model that it is."""
+        return Model(self.config)
+
+    def params(self, target: Mapping[str, jax.ShapeDtypeStruct]) -> Params:
+        """Reads parameters to where `target` (shapes, dtypes, shardings by name) wants them."""
+        return tables.load(self.table, self.files, target)

@@ -20,7 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Slices = tuple[slice, ...]
 LAYER = "{layer}"
 # Of problems of one kind, so many are named.
-_MOST_NAMED = 8
+_MOST_NAMED = 4
 
 
 class TensorFiles(Protocol):
@@ -190,12 +190,19 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
     """
     by_name = {entry.ours: entry for entry in table.entries}
     assert set(by_name) == set(shapes), set(by_name) ^ set(shapes)
+    there = files.shapes
+    # Names are listed only where there could be as many: a configuration may say two billion.
+    layers = max((shapes[e.ours].shape[0] for e in table.entries if e.stacked), default=0)
+    if layers > len(there):
+        raise CheckpointError(
+            f"{files.name} does not fit its own configuration: it has {len(there):,} tensors, too "
+            f"few for {layers:,} layers"
+        )
     expected = {
         name: entry.shape(tuple(shapes[ours].shape))
         for ours, entry in by_name.items()
         for name in entry.names(shapes[ours].shape[0])
     }
-    there = files.shapes
     missing = [name for name in expected if name not in there]
     known = [*expected, *table.copies]
     extra = [n for n in there if n not in expected and n not in table.copies]
@@ -206,16 +213,20 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
         if name in there and tuple(there[name]) != shape
     ]
     problems = {
-        "is missing": [f"{quoted(name)}{did_you_mean(name, extra)}" for name in missing],
-        "belongs to no such model": [
-            f"{quoted(name)}{did_you_mean(name, known)}" for name in extra
-        ],
-        "has another shape": misshapen,
-        "is not the copy it should be": [] if missing else _differing(table, files),
+        "missing": _hinted(missing, extra),
+        "of no such model": _hinted(extra, known),
+        "of another shape": misshapen,
+        "not the copies they should be": [] if missing else _differing(table, files),
     }
-    said = [f"{_several(found)} {kind}" for kind, found in problems.items() if found]
+    said = [f"{kind}: {_several(found)}" for kind, found in problems.items() if found]
     if said:
         raise CheckpointError(f"{files.name} does not fit its own configuration: {'; '.join(said)}")
+
+
+def _hinted(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Names for a message; where it is one alone, with the nearest right one."""
+    near = did_you_mean(names[0], others) if len(names) == 1 else ""
+    return [f"{quoted(name)}{near}" for name in names]
 
 
 def _differing(table: Table, files: TensorFiles) -> list[str]:

@@ -1,19 +1,14 @@
-"""sentence-transformers models: where they are, and what is said where they are not.
-
-The hub's client tries for minutes where nothing answers, so that is looked at first.
-"""
+"""sentence-transformers models: where they are, and what is said where they are not."""
 
 import functools
 import hashlib
 import importlib.util
 import os
 import pathlib
-import socket
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from flan_jax import hub
 from flan_jax.errors import ConfigError, border
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -52,7 +47,7 @@ def find(name: str) -> str:
     import huggingface_hub
 
     endpoint = huggingface_hub.constants.ENDPOINT
-    if not hub_answers(endpoint):
+    if not hub.answers(endpoint):
         raise ConfigError(
             f"model {name!r} is not on this machine, and {endpoint} does not answer; give the "
             "folder of a sentence-transformers model, or name the encoder lexical, which needs none"
@@ -118,32 +113,13 @@ def _model_files(root: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 
 def _on_this_machine(name: str) -> str | None:
     """Returns where a model was installed, or where the hub's client keeps it, or None."""
-    import huggingface_hub
-
     full = [name, f"sentence-transformers/{name.rpartition('/')[2]}"]
     if DEFAULT_MODEL in full and (packaged := packaged_folder()):
         return packaged
     for one in dict.fromkeys(full):
-        try:
-            found = huggingface_hub.try_to_load_from_cache(one, "modules.json")
-        except ValueError:  # no name that the hub could have
-            continue
-        if isinstance(found, str):
-            return os.path.dirname(found)
+        if found := hub.cached(one, "modules.json"):
+            return found
     return None
-
-
-def hub_answers(url: str, seconds: float = 5.0) -> bool:
-    """Whether the host of a URL takes connections; behind a proxy that is not asked."""
-    parsed = urllib.parse.urlsplit(url)
-    if urllib.request.getproxies().get(parsed.scheme):
-        return True
-    port = parsed.port or (80 if parsed.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parsed.hostname or "", port), timeout=seconds):
-            return True
-    except OSError:
-        return False
 
 
 @functools.cache  # all weights are read for their hash

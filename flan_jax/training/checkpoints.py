@@ -38,10 +38,16 @@ from flan_jax.errors import (
     first_line,
     quoted,
 )
-from flan_jax.training import orbax_format, run_metadata, stored_settings
+from flan_jax.training import carried_vocabulary, orbax_format, run_metadata, stored_settings
 from flan_jax.training import retention as retention_lib
 from flan_jax.training.holds import Hold
-from flan_jax.training.manifest import MANIFEST, manifest_files, verify, write_manifest
+from flan_jax.training.manifest import (
+    MANIFEST,
+    manifest_files,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from flan_jax.training.retention import Retention
 from flan_jax.training.run_metadata import read_run
 
@@ -69,6 +75,42 @@ class Found:
     path: epath.Path
     run: dict[str, Any]
     hold: Hold | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def vocabulary(self) -> str | None:
+        """Specification of the vocabulary that it carries, None where it carries none."""
+        return carried_vocabulary.spec_in(self.path)
+
+    @property
+    def weights_hash(self) -> dict[str, Any]:
+        """What tells its weights from others: the checksum of each file of them."""
+        # What commit_success.txt holds is a place, not weights.
+        return {
+            name: facts["sha256"]
+            for name, facts in read_manifest(self.path).items()
+            if name.startswith("params/") and not name.endswith("commit_success.txt")
+        }
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of every parameter.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return stored_shapes(self.path)
+
+    def read(self, wanted: dict[str, Any], whole: bool) -> dict[str, jax.Array]:
+        """Reads parameters of the shapes that are there.
+
+        Args:
+            wanted: shapes, dtypes and shardings by name.
+            whole: whether these are all that are there.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        path = self.path / "params"
+        return _restore(path, wanted) if whole else _restore_some(path, wanted)
 
     def release(self) -> None:
         """Lets it be removed; what is to be read has been."""
@@ -321,14 +363,14 @@ def _explained(path: epath.Path, restore: Callable[[], Any]) -> Any:
 
 
 def restore_params(
-    path: epath.Path, target: Mapping[str, Any], part: str | None = None
+    found: Found, target: Mapping[str, Any], part: str | None = None
 ) -> dict[str, jax.Array]:
     """Returns parameters as `target` (shapes, dtypes, shardings by name) wants them.
 
     The mesh and the dtype they were saved with do not matter. The optimizer is not read.
 
     Args:
-        path: directory of a checkpoint.
+        found: a checkpoint.
         target: arrays, or their shapes where all of them are restored.
         part: regular expression (INITIAL_CHECKPOINT_PART) that the whole name of a parameter
             has to match for it to be read, such as "encoder/.*"; all others stay as they are in
@@ -338,7 +380,7 @@ def restore_params(
         CheckpointError: another set of names or shapes, which are named, or damaged files.
         ConfigError: `part` is no regular expression, or matches nothing.
     """
-    stored = stored_shapes(path)
+    stored = found.shapes()
     names = set(stored) | set(target)
     if part is not None:
         names = _matching(part, names)
@@ -347,16 +389,16 @@ def restore_params(
         theirs = stored.get(name)
         if ours != theirs:
             raise CheckpointError(
-                f"{path}: parameter {name} {_shape(theirs)} there and {_shape(ours)} in this model"
+                f"{found.path}: parameter {name} {_shape(theirs)} there and {_shape(ours)} in this "
+                "model"
             )
     wanted = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
         for name, leaf in target.items()
         if name in names
     }
-    if part is None:
-        return _restore(path / "params", wanted)
-    return {**target, **_restore_some(path / "params", wanted)}
+    read = found.read(wanted, whole=part is None)
+    return read if part is None else {**target, **read}
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -4,6 +4,7 @@ What a checkpoint says of itself is data and may be anybody's; a model is built,
 only when both are known to fit.
 """
 
+import dataclasses
 import json
 import re
 import typing
@@ -11,18 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Sharding
 
-from flan_jax.errors import CheckpointError, first_line, quoted
+from flan_jax import registry
+from flan_jax.errors import CheckpointError, did_you_mean, first_line, quoted
 from flan_jax.instructions.vocabulary import SETTING, VOCABULARY, vocabulary_fingerprint
 from flan_jax.models import families
 from flan_jax.models.families import Model, Params
-from flan_jax.training import (
-    carried_vocabulary,
-    checkpoints,
-    identity,
-    stored_settings,
-)
+from flan_jax.training import checkpoints, identity, stored_settings
 from flan_jax.training import (
     mesh as mesh_lib,
 )
@@ -32,22 +30,93 @@ from flan_jax.training.checkpoints import Found
 _LARGEST = 2**31
 
 
+@dataclasses.dataclass(frozen=True)
+class Released(Found):
+    """A published model (`interop.published.Published`), as a checkpoint of no steps.
+
+    Attributes:
+        published: the model, opened.
+    """
+
+    published: Any = None
+
+    @property
+    def vocabulary(self) -> str | None:
+        """Specification of its tokenizer: of several, that in use, or else the fastest."""
+        specs = self.published.vocabularies
+        return VOCABULARY.spec if VOCABULARY.spec in specs else (specs[0] if specs else None)
+
+    @property
+    def weights_hash(self) -> dict[str, Any]:
+        """Sizes and times of the files that it is read from."""
+        return dict(self.published.content)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of every parameter."""
+        return {name: tuple(leaf.shape) for name, leaf in self.published.model.shapes.items()}
+
+    def read(self, wanted: dict[str, Any], whole: bool) -> dict[str, jax.Array]:
+        """Reads parameters of the shapes that are there."""
+        return self.published.params(wanted)
+
+
+def require(where: str, say: Callable[[str], None] = checkpoints.log.warning) -> Found:
+    """Opens a checkpoint of ours or a published model, by the name a person gives it.
+
+    Args:
+        where: what `checkpoints.require` takes; or "hf:" and a folder of transformers or a name on
+            the hub, "gguf:" and a file, "t5x:" and a checkpoint of T5X.
+        say: called with what was passed over.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of a model that is not known here.
+    """
+    opened = registry.by_prefix(registry.PUBLISHED, where)
+    if opened is None:
+        _refuse_prefix(where)
+        return checkpoints.require(where, say, weights_only=True)
+    make, rest = opened
+    published = make(rest)
+    found = Released(0, epath.Path(where), {}, published=published)
+    spec = found.vocabulary
+    found.run.update(
+        {
+            "step": 0,
+            "content": published.content,
+            "fingerprint": {
+                "model": json.loads(json.dumps(published.model.describe())),
+                "vocabulary": vocabulary_fingerprint(spec) if spec else None,
+            },
+            **stored_settings.encode({}),
+        }
+    )
+    return found
+
+
+def _refuse_prefix(where: str) -> None:
+    """Refuses a misspelt prefix, which would be looked for as a folder."""
+    prefix, colon, _ = where.partition(":")
+    near = did_you_mean(prefix, registry.PUBLISHED) if colon and prefix.isalnum() else ""
+    if near and "://" not in where:
+        raise CheckpointError(f"checkpoint {quoted(where)}: no kind of checkpoint {prefix!r}{near}")
+
+
 def open_as(where: str, model: Model, say: Callable[[str], None]) -> Found:
     """Opens a checkpoint that has to be of a model and of the vocabulary in use.
 
     Args:
-        where: as a person names it, see `checkpoints.require`.
+        where: as a person names it, see `require`.
         model: the model that its weights are for.
         say: called with what was passed over.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is of something else.
     """
-    found = checkpoints.require(where, say, weights_only=True)
+    found = require(where, say)
     then = found.run["fingerprint"]
     now = {
         "model": json.loads(json.dumps(model.describe())),
-        "vocabulary": VOCABULARY.fingerprint,
+        "vocabulary": then["vocabulary"] if _unsaid(found) else VOCABULARY.fingerprint,
     }
     if changes := identity.differences({key: then.get(key) for key in now}, now):
         raise CheckpointError(f"{found.path} does not fit this configuration: {'; '.join(changes)}")
@@ -58,7 +127,7 @@ def open_part(where: str, part: str | None, model: Model, say: Callable[[str], N
     """Opens a checkpoint some of whose weights another model starts from.
 
     Args:
-        where: as a person names it, see `checkpoints.require`.
+        where: as a person names it, see `require`.
         part: regular expression of the names of the weights to take; None takes all.
         model: what starts from them. Where one of them has a row a token, the vocabulary has to
             be the same.
@@ -67,11 +136,18 @@ def open_part(where: str, part: str | None, model: Model, say: Callable[[str], N
     Raises:
         CheckpointError: there is none, it is damaged, or it is of another vocabulary.
     """
-    found = checkpoints.require(where, say, weights_only=True)
-    if part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
+    found = require(where, say)
+    if _unsaid(found):
+        say(f"{found.path} does not say of which vocabulary it is; VOCABULARY is taken for it")
+    elif part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
         now = {"vocabulary": VOCABULARY.fingerprint}
         identity.check_vocabulary(found.run["fingerprint"], now, str(found.path))
     return found
+
+
+def _unsaid(found: Found) -> bool:
+    """Whether a published model brings no tokenizer, so that any might be its own."""
+    return isinstance(found, Released) and found.vocabulary is None
 
 
 def model_of(found: Found) -> Model:
@@ -104,8 +180,9 @@ def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """Refuses fields whose values JSON may hold and a config of a model may not."""
     for name, value in fields.items():
         kind = kinds.get(name)
-        if kind is float:
+        if kind in (float, float | None):
             right = type(value) in (int, float) and abs(value) < _LARGEST
+            right = right or (value is None and kind is not float)
         elif kind in (int, bool, str):
             right = type(value) is kind and (kind is str or value < _LARGEST)
         else:  # names, or a number that may be absent
@@ -122,10 +199,10 @@ def check_vocabulary(found: Found) -> None:
         CheckpointError: says what to set VOCABULARY to, as far as that is known.
     """
     then, now = found.run["fingerprint"].get("vocabulary"), VOCABULARY.fingerprint
-    if then == now:
+    if then == now or _unsaid(found):
         return
     names = [spec for spec in ("default", "byte") if vocabulary_fingerprint(spec) == then]
-    names += [spec for spec in (carried_vocabulary.spec_in(found.path), _named(found)) if spec]
+    names += [spec for spec in (found.vocabulary, _named(found)) if spec]
     names = [spec for spec in names if spec != VOCABULARY.spec]  # a file may have changed since
     known = f"{SETTING}={names[0]}" if names else f"{SETTING} to the one it was trained with"
     raise CheckpointError(
@@ -166,4 +243,4 @@ def weights(
         for name, shape in model.shapes.items()
         if part is None or re.fullmatch(part, name)
     }
-    return checkpoints.restore_params(found.path, target, part)
+    return checkpoints.restore_params(found, target, part)

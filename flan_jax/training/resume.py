@@ -38,7 +38,7 @@ def newest(
         run_metadata.data_of(found.run, found.path)
         try:
             state = TrainState(
-                checkpoints.restore_params(found.path, target.params),
+                checkpoints.restore_params(found, target.params),
                 checkpoints.restore_optimizer(found.path, target.optimizer),
             )
             guard.check_state(state, found.step)

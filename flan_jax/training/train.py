@@ -138,7 +138,7 @@ def _train(
         if config.initial_checkpoint_path:
             part = config.initial_checkpoint_part
             source = restore.open_part(config.initial_checkpoint_path, part, model, say)
-            params = checkpoints.restore_params(source.path, state.params, part)
+            params = checkpoints.restore_params(source, state.params, part)
             state = state._replace(params=params)
             source.release()
             say(f"starting at step 0 with {part or 'the weights'} of {source.path}")

@@ -238,7 +238,7 @@ def test_a_full_disk_loses_nothing_that_was_there(tmp_path, room):
 
 
 def test_an_encoder_that_is_not_reachable_is_one_clear_error(monkeypatch):
-    monkeypatch.setattr("flan_jax.selector.sentence_models.hub_answers", lambda url: False)
+    monkeypatch.setattr("flan_jax.hub.answers", lambda url: False)
     with pytest.raises(ConfigError, match="encoder lexical"):
         get_encoder("no-such-model")
     with pytest.raises(ConfigError, match="no such folder"):

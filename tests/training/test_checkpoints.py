@@ -315,7 +315,7 @@ def test_what_is_read_is_not_removed(tmp_path):
     saved(tmp_path, 2, retention=1)
     assert checkpoints.list_steps(str(tmp_path)) == [2, 1]
     jax.tree.map(
-        np.testing.assert_array_equal, checkpoints.restore_params(found.path, target()), values(1)
+        np.testing.assert_array_equal, checkpoints.restore_params(found, target()), values(1)
     )
     found.release()
     saved(tmp_path, 3, retention=1)
@@ -362,13 +362,13 @@ def test_weights_alone_do_not_touch_the_optimizer(tmp_path):
     with pytest.raises(CheckpointError, match="none of the checkpoints"):
         checkpoints.find(str(tmp_path), lambda text: None)
     found = checkpoints.require(str(tmp_path), weights_only=True)
-    restored = checkpoints.restore_params(found.path, target())
+    restored = checkpoints.restore_params(found, target())
     jax.tree.map(np.testing.assert_array_equal, restored, values(1))
 
 
 def test_into_another_dtype_is_a_cast(tmp_path):
     found = checkpoints.find(str(saved(tmp_path, 1)))
-    half = checkpoints.restore_params(found.path, target(jnp.bfloat16))
+    half = checkpoints.restore_params(found, target(jnp.bfloat16))
     expected = {name: array.astype(jnp.bfloat16) for name, array in values(1).items()}
     assert {array.dtype for array in half.values()} == {jnp.dtype(jnp.bfloat16)}
     jax.tree.map(np.testing.assert_array_equal, half, expected)
@@ -376,7 +376,7 @@ def test_into_another_dtype_is_a_cast(tmp_path):
     saver = Saver(str(tmp_path / "half"), 1)
     saver.save(1, half, half, {**RUN, "step": 1})
     saver.close()
-    full = checkpoints.restore_params(checkpoints.find(str(tmp_path / "half")).path, target())
+    full = checkpoints.restore_params(checkpoints.find(str(tmp_path / "half")), target())
     assert {array.dtype for array in full.values()} == {jnp.dtype(jnp.float32)}
     jax.tree.map(
         np.testing.assert_array_equal, full, {k: v.astype(np.float32) for k, v in expected.items()}
@@ -390,7 +390,7 @@ def test_a_part_comes_from_another_model(tmp_path):
         HEAD: jnp.ones((8, 50)),  # another vocabulary
         "adapter/kernel": jnp.ones((2, 2)),
     }
-    restored = checkpoints.restore_params(found.path, fresh, part="encoder/.*")
+    restored = checkpoints.restore_params(found, fresh, part="encoder/.*")
     assert set(restored) == set(fresh)
     for name in (ENCODER, BIAS):
         np.testing.assert_array_equal(restored[name], values(1)[name].astype(jnp.bfloat16))
@@ -405,7 +405,7 @@ def test_nothing_of_other_parts_is_read(tmp_path, monkeypatch):
         checkpoints, "_restore_some", lambda path, some: asked.append(set(some)) or real(path, some)
     )
     found = checkpoints.find(str(saved(tmp_path, 1)))
-    restored = checkpoints.restore_params(found.path, target(), part=".*/bias")
+    restored = checkpoints.restore_params(found, target(), part=".*/bias")
     assert asked == [{BIAS}]
     assert not np.any(restored[ENCODER])
 
@@ -428,7 +428,7 @@ def test_parts_that_cannot_be_had(tmp_path, part, error, message):
         fresh["new/kernel"] = jnp.ones(3)
         message = message.replace("encoder, head", "encoder, head, new")
     with pytest.raises(error, match=message):
-        checkpoints.restore_params(found.path, fresh, part)
+        checkpoints.restore_params(found, fresh, part)
 
 
 MESHES = """
@@ -449,7 +449,7 @@ MESHES = """
     saver.save(1, jax.device_put(values, eight), {"m": jnp.zeros(3)},
                {"step": 1, "fingerprint": {}, "macros": ""})
     saver.close()
-    path = checkpoints.find(sys.argv[1]).path
+    found = checkpoints.find(sys.argv[1])
     for other in (
         place(4, (4,), ("data",), {"a": (), "b": ()}),
         place(4, (2, 2), ("data", "tensor"), {"a": ("tensor", "data"), "b": ("tensor",)}),
@@ -461,8 +461,8 @@ MESHES = """
                       for name, value in values.items()}
             fresh = {name: jax.device_put(jnp.zeros(value.shape, dtype), other[name])
                      for name, value in values.items()}
-            whole = checkpoints.restore_params(path, target)
-            part = checkpoints.restore_params(path, fresh, "a")
+            whole = checkpoints.restore_params(found, target)
+            part = checkpoints.restore_params(found, fresh, "a")
             for name, array in (*whole.items(), ("a", part["a"])):
                 assert array.sharding == other[name] and array.dtype == dtype
                 np.testing.assert_array_equal(array, values[name].astype(dtype))
@@ -540,7 +540,7 @@ def test_exported_weights_are_a_checkpoint_without_an_optimizer(tmp_path):
     del found.run["macros"], found.run["run_id"]
     settings = {"settings_format": 1, "settings": {"SEED": 0}, "left_out": []}
     assert exported.step == 3 and exported.run == {**found.run, **settings}
-    restored = checkpoints.restore_params(exported.path, target())
+    restored = checkpoints.restore_params(exported, target())
     for name, array in values(3).items():
         np.testing.assert_array_equal(restored[name], array)
     with pytest.raises(CheckpointError, match="exists already"):
@@ -563,4 +563,4 @@ def test_a_relative_path_is_as_good_as_an_absolute_one(tmp_path, monkeypatch):
     monkeypatch.chdir(saved(tmp_path / "run", 3).parent)
     for where in ("run", "run@3", "run/checkpoints/3", "../" + tmp_path.name + "/run"):
         found = checkpoints.require(where)
-        assert set(checkpoints.restore_params(found.path, target())) == {ENCODER, BIAS, HEAD}
+        assert set(checkpoints.restore_params(found, target())) == {ENCODER, BIAS, HEAD}

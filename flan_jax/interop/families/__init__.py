@@ -2,3 +2,10 @@
 
 Each module has what `interop.published.PublishedFamily` asks for.
 """
+
+from typing import Any
+
+from flan_jax.interop.families import decoder
+
+# Modules; a module is no instance of a Protocol that mypy would take for one.
+FAMILIES: tuple[Any, ...] = (decoder,)
