@@ -27,6 +27,10 @@ from flan_jax.interop.tables import Slices
 
 PARAMETERS, STATE = "target/", "state/"
 _STEP = re.compile(r"checkpoint_(\d{1,12})")
+# Lists of a checkpoint, below its folder; Orbax keeps one of each item, T5X's item is "state".
+_LISTS = (
+    f"state/{t5x_index.ORBAX}", f"state/{t5x_index.NATIVE}", t5x_index.ORBAX, t5x_index.NATIVE,
+)  # fmt: skip
 _ZARRAY, _MOST_ZARRAY = ".zarray", 1 << 16
 _COMPRESSORS = ("gzip", "zlib", "blosc", "bz2", "zstd")
 # Numbers as zarr names them; T5X refuses "<u2" as well, by which version 2 meant bfloat16.
@@ -120,7 +124,7 @@ def open_folder(where: epath.PathLike) -> T5xFiles:
     Raises:
         CheckpointError: there is none, or it is damaged or made to lead elsewhere.
     """
-    folder = _with_list(epath.Path(where))
+    folder = _with_list(where)
     if t5x_index.is_one_store(folder):
         _check_regular(folder, deep=True)
     return T5xFiles(folder, t5x_index.read(folder))
@@ -129,14 +133,19 @@ def open_folder(where: epath.PathLike) -> T5xFiles:
 def is_checkpoint(where: epath.PathLike) -> bool:
     """Whether `open_folder` would find the list of a checkpoint there."""
     try:
-        _with_list(epath.Path(where))
+        _with_list(where)
     except CheckpointError:
         return False
     return True
 
 
-def _with_list(folder: epath.Path) -> epath.Path:
-    """The folder that a checkpoint's list is in."""
+def newest(where: epath.PathLike) -> epath.Path:
+    """Returns the folder of a checkpoint, of a folder of checkpoints the newest.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    folder = epath.Path(where)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder")
     steps = {
@@ -144,15 +153,20 @@ def _with_list(folder: epath.Path) -> epath.Path:
         for path in folder.iterdir()
         if (found := _STEP.fullmatch(path.name))
     }
-    newest = f"{steps[max(steps)]}/" if steps else ""
-    lists = (f"state/{t5x_index.ORBAX}", f"state/{t5x_index.NATIVE}", t5x_index.ORBAX)
-    for name in (*lists, t5x_index.NATIVE):
-        if (folder / newest / name).is_file():
-            return _inside(folder, newest + name).parent
-    raise CheckpointError(
-        f"{folder} is no checkpoint of T5X: neither '{t5x_index.NATIVE}' nor 'state/"
-        f"{t5x_index.ORBAX}' is in it, and no folder checkpoint_<step>"
-    )
+    chosen = _inside(folder, steps[max(steps)]) if steps else folder
+    if not any((chosen / name).is_file() for name in _LISTS):
+        raise CheckpointError(
+            f"{chosen} is no checkpoint of T5X: none of {', '.join(_LISTS)} is in it, and no "
+            "folder checkpoint_<step>"
+        )
+    return chosen
+
+
+def _with_list(where: epath.PathLike) -> epath.Path:
+    """The folder that a checkpoint's list is in."""
+    folder = newest(where)
+    name = next(name for name in _LISTS if (folder / name).is_file())
+    return _inside(folder, name).parent
 
 
 def _inside(folder: epath.Path, name: str) -> epath.Path:
