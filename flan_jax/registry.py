@@ -26,6 +26,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
 PUBLISHED: Mapping[str, tuple[str, str]] = {
     "hf": ("flan_jax.interop.hf_files", "open_folder"),
     "gguf": ("flan_jax.interop.gguf_files", "open_file"),
+    "t5x": ("flan_jax.interop.t5x", "open_folder"),
 }
 
 
