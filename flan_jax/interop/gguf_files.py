@@ -1,7 +1,8 @@
 """GGUF files, the form in which llama.cpp keeps models, as published tensors.
 
 Tensors are dequantised with the package gguf, a part of one at a time and to float32. What models
-their metadata describes is in `gguf_decoders`, their tokenizers in `gguf_tokenizer`.
+their metadata describes is in `gguf_decoders`, their tokenizers in `gguf_tokenizer`; `gguf_models`
+opens all of a file.
 """
 
 import functools
@@ -16,13 +17,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from flan_jax import files, settings
+from flan_jax import files
 from flan_jax.errors import CheckpointError, border, quoted
-from flan_jax.interop import gguf_decoders, gguf_header, gguf_tokenizer
-from flan_jax.interop.published import Published
+from flan_jax.interop import gguf_header
 from flan_jax.interop.tables import Shapes, Slices
-
-PREFIX = "gguf:"
 
 
 class GGUFTensors:
@@ -77,46 +75,6 @@ class GGUFTensors:
             begin = stored.start + start * size
             data = np.frombuffer(self._content, np.uint8, (stop - start) * size, begin)
             return _numbers(data, stored.kind).reshape(stop - start, -1)
-
-
-def open_file(where: str) -> Published:
-    """Opens a GGUF file.
-
-    Its tokenizer is written to a folder among the caches (`settings.cache_root`), which is what
-    the vocabulary is read from.
-
-    Args:
-        where: the file, without "gguf:".
-
-    Raises:
-        CheckpointError: there is none, it is damaged, or is of a model or a tokenizer that is not
-            known here; names file and key.
-        OutputError: the folder cannot be written.
-    """
-    path = epath.Path(files.user_path(where))
-    tensors = GGUFTensors(path)
-    config = gguf_decoders.read_config(tensors.metadata, tensors)
-    architecture = gguf_decoders.architecture_of(tensors.metadata, tensors.name)
-    return Published(
-        f"{PREFIX}{where}",
-        config,
-        gguf_decoders.table(config, architecture),
-        tensors,
-        _vocabularies(tensors),
-        {path.name: list(files.stamp(path))},
-    )
-
-
-def _vocabularies(tensors: GGUFTensors) -> tuple[str, ...]:
-    """Returns the folder of a file's tokenizer, which is written where it is not there yet."""
-    if gguf_tokenizer.TOKENS not in tensors.metadata:
-        return ()
-    name = f"{tensors.digest[:32]}-{gguf_tokenizer.FORM}"
-    folder = epath.Path(settings.cache_root()) / "tokenizers" / name
-    # Written last, so that the other is there as well.
-    if not (folder / gguf_tokenizer.TOKENIZER).exists():
-        gguf_tokenizer.write_tokenizer(tensors.metadata, folder, tensors.name)
-    return (str(folder),)
 
 
 def _mapped(path: epath.PathLike) -> Any:

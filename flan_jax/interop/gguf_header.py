@@ -98,7 +98,7 @@ class _Cursor:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            return _plain(self._scalars(key, kind, 1)[0])
+            return _plain(self._scalars(key, kind, 1))
         kind, count = self.number("I"), self.number("Q")
         if kind == _STRING:
             self._have(count * 8)  # the lengths alone
@@ -114,9 +114,9 @@ class _Cursor:
         return np.frombuffer(self.take(count * dtype.itemsize), dtype)
 
 
-def _plain(value: np.generic) -> Any:
+def _plain(one: np.ndarray) -> Any:
     """Returns a number as Python's; of a float32 the shortest that rounds to it (1e-6)."""
-    return float(str(value)) if value.dtype == np.float32 else value.item()
+    return float(str(one[0])) if one.dtype == np.float32 else one[0].item()
 
 
 def read(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import CheckpointError, FlanJaxError
 from flan_jax.interop import gguf_decoders, tables
-from flan_jax.interop.gguf_files import GGUFTensors, open_file
+from flan_jax.interop.gguf_files import GGUFTensors
+from flan_jax.interop.gguf_models import open_file
 
 gguf = pytest.importorskip("gguf")
 TYPES = [

@@ -9,7 +9,7 @@ import pytest
 
 from flan_jax.errors import CheckpointError
 from flan_jax.instructions.tokenizer_folders import HuggingFaceVocabulary
-from flan_jax.interop.gguf_files import open_file
+from flan_jax.interop.gguf_models import open_file
 from flan_jax.interop.gguf_tokenizer import write_tokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
