@@ -1,18 +1,18 @@
 """Our T5 against transformers' T5, mT5 and umT5 on the same random weights, both ways."""
 
 import dataclasses
-import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from framed import ENDLESS, ending, prompts, segments
+from etils import epath
+from framed import ENDLESS, FRAMING, ending, prompts, segments
 from published import TorchTensors, load_params, unloaded
 
 from flan_jax.errors import CheckpointError, ConfigError
-from flan_jax.interop import tables
+from flan_jax.interop import hf_files, tables
 from flan_jax.interop.families import t5
 from flan_jax.interop.fields import Fields
 from flan_jax.models.decoding import greedy_decode
@@ -22,7 +22,6 @@ from flan_jax.models.t5 import T5, T5Config
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-safetensors_torch = pytest.importorskip("safetensors.torch")
 
 SIZES = dict(
     vocab_size=60,
@@ -232,12 +231,8 @@ def test_what_is_read_is_written_again_to_the_bit(pair):
 def test_what_we_write_is_the_same_model_in_transformers(pair, inputs, targets, tmp_path):
     content = t5.write_config(pair.model.config)
     assert read(content) == pair.model.config
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    written = unloaded(pair.table, pair.params)
-    safetensors_torch.save_file(
-        {name: torch.tensor(value) for name, value in written.items()},
-        tmp_path / "model.safetensors",
-        metadata={"format": "pt"},
+    hf_files.write_folder(
+        epath.Path(tmp_path), pair.model.config, lambda name: np.asarray(pair.params[name]), FRAMING
     )
     # An mT5 is a T5 1.1 there as well.
     theirs = class_of("T5" if pair.kind == "MT5" else pair.kind).from_pretrained(tmp_path)
@@ -246,6 +241,15 @@ def test_what_we_write_is_the_same_model_in_transformers(pair, inputs, targets, 
         theirs_of(one, inputs, targets).logits.numpy() for one in (pair.theirs, theirs)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_transformers_writes_is_the_same_model_here(pair, tmp_path):
+    pair.theirs.save_pretrained(tmp_path)
+    published = hf_files.open_folder(str(tmp_path))
+    assert published.config == pair.model.config
+    there = {name: torch.tensor(published.files.read(name, ())) for name in published.files.shapes}
+    for name, value in load_params(published.model, published.table, there).items():
+        np.testing.assert_array_equal(value, pair.params[name])
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -300,22 +304,22 @@ def test_one_error_names_every_wrong_tensor(untied):
     del state_dict["decoder.final_layer_norm.weight"]
     state_dict["decoder.block.1.layer.2.DenseReluDense.wo.weight"] = torch.zeros((48, 32))
     state_dict["encoder.block.3.layer.0.layer_norm.weight"] = torch.zeros(32)
-    message = refusal(config, state_dict)
-    missing, rest = message.split(" is missing; ")
-    assert "'encoder.block.1.layer.0.SelfAttention.q.weight'" in missing
+    missing, extra, misshapen = refusal(config, state_dict).split("; ", 2)
+    assert "missing: 'encoder.block.1.layer.0.SelfAttention.q.weight', " in missing
     assert "'decoder.final_layer_norm.weight'" in missing
-    extra, misshapen = rest.split(" belongs to no such model; ")
-    assert extra.startswith("'encoder.block.3.layer.0.layer_norm.weight'; did you mean")
-    assert misshapen == (
-        "decoder.block.1.layer.2.DenseReluDense.wo.weight is 48 x 32, and has to be 32 x 48 "
-        "has another shape"
+    assert extra.startswith("of no such model: 'encoder.block.3.layer.0.layer_norm.weight'")
+    assert misshapen.endswith(
+        "of another shape: decoder.block.1.layer.2.DenseReluDense.wo.weight is 48 x 32, and has "
+        "to be 32 x 48"
     )
 
 
 def test_untied_weights_do_not_load_into_a_tied_model(untied):
     config, state_dict = untied
     tied = dataclasses.replace(config, logits_via_embedding=True)
-    assert "lm_head.weight (of shared.weight) is not the copy" in refusal(tied, state_dict)
+    assert "not the copies they should be: lm_head.weight (of shared.weight)" in refusal(
+        tied, state_dict
+    )
     state_dict = state_dict | {"lm_head.weight": state_dict["shared.weight"]}
     tables.check(t5.table(tied), TorchTensors(state_dict), Model(tied).shapes)
 
