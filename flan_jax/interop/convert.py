@@ -79,7 +79,7 @@ def convert(
     found = restore.require(where, say)
     model = restore.model_of(found)
     if dtype is not None:
-        model = Model(dataclasses.replace(model.config, param_dtype=dtype))
+        model = Model(_of_dtype(model.config, dtype))
     ours = not isinstance(found, restore.Released)
     to = to or ("hf" if ours else OURS)
     spec = _vocabulary(found)
@@ -99,6 +99,18 @@ def convert(
         with files.writing(target):
             made.rename(target)
     return f"wrote {dst} ({to}); largest difference of logits {off:.1e}"
+
+
+def _of_dtype(config: Any, dtype: str) -> Any:
+    """Returns a configuration, and those within it, with parameters of a dtype."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "param_dtype":
+            changed[field.name] = dtype
+        elif dataclasses.is_dataclass(value):
+            changed[field.name] = _of_dtype(value, dtype)
+    return dataclasses.replace(config, **changed)
 
 
 def _named(src: str, source: str | None) -> str:
