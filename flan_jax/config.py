@@ -2,9 +2,9 @@
 
 A run is composed of parts, each overriding the ones before it:
 
-1. the model: `gin_configs/models/<MODEL>.gin`, macros for family and size;
-2. the run: `gin_configs/runs/<engine>/<run>.gin`, a default for every macro, and the bindings of
+1. the run: `gin_configs/runs/<engine>/<run>.gin`, a default for every macro, and the bindings of
    macros to an engine, with those of the model's family in `families/<MODEL_FAMILY>.gin`;
+2. the model: `gin_configs/models/<MODEL>.gin`, macros for family and size;
 3. the experiment: a file that sets macros only, so that it runs on any engine;
 4. the command line: `--gin.NAME=value`.
 """
@@ -304,16 +304,13 @@ def compose_parts(
     given = [*([inherited] if inherited else []), *experiment_parts, override_part]
     own = macros([run_part, *given])
 
-    base = []
     # A checkpoint's macros already say what the model is; MODEL is then only its name.
     own_model = macros([*experiment_parts, override_part]).get("MODEL")
     model = own_model if inherited else own.get("MODEL")
-    if model and not isinstance(model, Reference):
-        base.append(_model_part(model))
-    family = macros([*base, *given]).get("MODEL_FAMILY") or _of_checkpoint(own)
-    base.append(run_part)
-    if family:
-        base += _family_parts(family, engine)
+    named = model and not isinstance(model, Reference)
+    model_parts = [_model_part(model)] if named else []
+    family = macros([*model_parts, *given]).get("MODEL_FAMILY") or _of_checkpoint(own)
+    base = [run_part, *(_family_parts(family, engine) if family else []), *model_parts]
     _check_names([*base, *([inherited] if inherited else [])], experiment_parts, override_part)
     if inherited:
         base.append(inherited)
@@ -322,7 +319,7 @@ def compose_parts(
     _check_references(parts, run_part if run == "prepare" else None)
     values = _check_values(parts, run_part)
     if engine == "t5x":
-        _refuse_selected(values)
+        _refuse_ours(values)
     return [*parts, *_in_full(values)]
 
 
@@ -354,12 +351,17 @@ def compose_settings(overrides: Sequence[str]) -> list[Part]:
     return [known, given, *_in_full(_check_values([known, given], known))]
 
 
-def _refuse_selected(values: Mapping[str, Any]) -> None:
-    """Refuses `selected:MANIFEST` where a program that is not ours looks the mixture up.
+def _refuse_ours(values: Mapping[str, Any]) -> None:
+    """Refuses for T5X what the built-in engine alone knows: umT5, and `selected:MANIFEST`.
 
     Raises:
         ConfigError: that is so; says what to do.
     """
+    if values.get("RELATIVE_ATTENTION_PER_LAYER"):
+        raise ConfigError(
+            "RELATIVE_ATTENTION_PER_LAYER is True, as umT5 has it, and all layers of the T5 that "
+            "runs on T5X share a table: train it on the engine flan_jax"
+        )
     name = str(values.get("MIXTURE_OR_TASK_NAME"))
     if name.startswith("selected:"):
         raise ConfigError(

@@ -178,7 +178,7 @@ _MODEL = [
     ),
     *_declare(COUNT, "ATTENTION_WINDOW", "GLOBAL_EVERY", none=True),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
-    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING"),
+    *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),
     *_declare(BELOW_ONE, "DROPOUT_RATE"),
     *_declare(OneOf(("float32", "bfloat16", "float16")), "COMPUTE_DTYPE", "PARAM_DTYPE"),
     *_declare(OneOf(("none", "dots", "full")), "REMAT"),
@@ -216,7 +216,7 @@ _BETWEEN_STEPS = [
     *_declare(COUNT, "VALIDATION_PERIOD", "VALIDATION_BATCHES"),
 ]
 _EVALUATION = [
-    *_declare(COUNT, "EVAL_BATCH_SIZE", "EVAL_STEPS", "NUM_BEAMS"),
+    *_declare(COUNT, "EVAL_BATCH_SIZE", "EVAL_STEPS", "NUM_BEAMS", "NUM_OUTPUTS"),
     *_declare(COUNT, "EVAL_EXAMPLES", "EVAL_PERIOD", none=True),
     *_declare(Text(), "EVAL_SPLIT"),
     *_declare(OneOf(("greedy", "sample", "beam")), "DECODING"),

@@ -20,12 +20,14 @@ ENCODERS: Mapping[str, tuple[str, str]] = {
 FAMILIES: Mapping[str, tuple[str, str]] = {
     "T5Config": ("flan_jax.models.t5", "T5Config"),
     "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
+    "T5GemmaConfig": ("flan_jax.models.t5gemma", "T5GemmaConfig"),
 }
 
 # What opens a published model (`interop.published.Published`), made from what follows the colon.
 PUBLISHED: Mapping[str, tuple[str, str]] = {
     "hf": ("flan_jax.interop.hf_files", "open_folder"),
     "gguf": ("flan_jax.interop.gguf_models", "open_file"),
+    "t5x": ("flan_jax.interop.t5x", "open_folder"),
 }
 
 

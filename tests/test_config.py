@@ -214,7 +214,7 @@ def test_a_missing_include_is_named(write):
 
 
 def test_later_parts_override_earlier_ones(write):
-    """model < run < inherited < first experiment < second < command line."""
+    """run < model < inherited < first experiment < second < command line."""
 
     def final(experiments=(), overrides=(), inherited=None):
         files = [write(text, f"{i}.gin") for i, text in enumerate(experiments)]
@@ -224,6 +224,9 @@ def test_later_parts_override_earlier_ones(write):
     base = COMPLETE.replace("BATCH_SIZE = 2\n", "")
     assert final([base])["EMB_DIM"] == 64  # the model's
     assert final([base])["LEARNING_RATE"] == 1e-3  # the run's
+    # What a family does by default, a model may do its own way.
+    assert isinstance(final([base])["VOCAB_SIZE"], config.Reference)
+    assert final([base], ["MODEL=mt5/small"])["VOCAB_SIZE"] == 250112
     trained = config.compose_parts(
         [write(COMPLETE)], "flan_jax", overrides=["LEARNING_RATE=0.5", "EMB_DIM=8"]
     )
@@ -245,7 +248,7 @@ def test_later_parts_override_earlier_ones(write):
 def test_the_order_is_that_of_parsing(write):
     parts = config.compose_parts([write(COMPLETE)], "flan_jax", "train", ["BATCH_SIZE=4"])
     origins = [pathlib.Path(part.origin).name for part in parts]
-    assert origins == ["tiny.gin", "train.gin", "t5.gin", "user.gin", "the command line"]
+    assert origins == ["train.gin", "t5.gin", "tiny.gin", "user.gin", "the command line"]
 
 
 @pytest.mark.parametrize("experiment", RUNNABLE)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean
+from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean, quoted
 from flan_jax.files import user_path
 
 T = TypeVar("T")
@@ -124,8 +124,19 @@ def task_module(names: str | Sequence[str] | None) -> str | None:
 
 
 def restore_path(path: str | None) -> str | list[str]:
-    """Returns the path of the checkpoint to start from, or T5X's way of saying: none."""
-    return path or []
+    """Returns the path of the checkpoint to start from, or T5X's way of saying: none.
+
+    Raises:
+        ConfigError: it is of a format that T5X does not read.
+    """
+    kind, colon, rest = (path or "").partition(":")
+    if colon and kind in ("hf", "gguf"):
+        raise ConfigError(
+            f"INITIAL_CHECKPOINT_PATH {quoted(path)}: T5X reads its own checkpoints alone; "
+            f"`flan-jax convert {kind}:... FOLDER --to=t5x` makes one, and published ones are "
+            "named in gin_configs/models"
+        )
+    return (rest if kind == "t5x" else path) or []
 
 
 def learning_rate(

@@ -81,6 +81,8 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         special = {number for number, token in listed.items() if token.special}
         special |= {number for number in named.values() if number is not None}
         special |= {self._vocab[text] for text in self._more_special(config) if text in self._vocab}
+        self._special = frozenset(special)
+        self._by_name = {key: number for key, number in named.items() if number is not None}
         self._control = frozenset(special - {self._unk}) | {self._eos}
         bytes_of = {number for text, number in self._vocab.items() if _BYTE.fullmatch(text)}
         self._reserved = self._control | bytes_of | ({self._unk} - {None})
@@ -99,6 +101,21 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         name = config.get(key)
         usual = _USUAL.get(key, ())
         return next((self._vocab[t] for t in ([name] if name else usual) if t in self._vocab), None)
+
+    @property
+    def folder(self) -> str:
+        """Where its files are."""
+        return self._folder
+
+    @property
+    def special(self) -> Mapping[str, int]:
+        """Special tokens by name, those that no text becomes."""
+        return {self._contents[number]: number for number in self._special}
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Names of special tokens by what tokenizer_config.json calls them, such as bos_token."""
+        return {key: self._contents[number] for key, number in self._by_name.items()}
 
     @property
     def content(self) -> bytes:

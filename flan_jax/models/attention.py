@@ -296,6 +296,7 @@ class Attention(nnx.Module):
         scale: float = 1.0,
         softcap: float | None = None,
         head_norm: Callable[[], nnx.Module] | None = None,
+        source_dim: int | None = None,
     ):
         """Args:
         emb_dim: width D of states.
@@ -314,6 +315,7 @@ class Attention(nnx.Module):
         scale: what queries are multiplied by.
         softcap: see `attend`.
         head_norm: makes a norm [..., K] of queries, and one of keys; None for none.
+        source_dim: width of the states that keys and values are of; None for emb_dim.
         """
         self.chunk = chunk
         self.num_heads = num_heads
@@ -326,8 +328,8 @@ class Attention(nnx.Module):
         inner_dim, kv_dim = num_heads * head_dim, self.num_kv_heads * head_dim
         inwards = dict(axes=("embed", "heads"), bias=bias, **options)
         self.query = layers.Linear(emb_dim, inner_dim, kernel_init=query_init, **inwards)
-        self.key = layers.Linear(emb_dim, kv_dim, **inwards)
-        self.value = layers.Linear(emb_dim, kv_dim, **inwards)
+        self.key = layers.Linear(source_dim or emb_dim, kv_dim, **inwards)
+        self.value = layers.Linear(source_dim or emb_dim, kv_dim, **inwards)
         self.out = layers.Linear(
             inner_dim, emb_dim, axes=("heads", "embed"), bias=out_bias, **options
         )

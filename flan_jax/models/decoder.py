@@ -228,12 +228,14 @@ class DecoderConfig:
         return 2.0 * (self.num_layers * one_layer + targets_length * d * self.vocab_size)
 
 
-def _dtypes(config: DecoderConfig) -> dict[str, Any]:
+def dtypes(config: DecoderConfig) -> dict[str, Any]:
+    """Returns the dtypes of the computation and the parameters, as layers take them."""
     return dict(dtype=jnp.dtype(config.dtype), param_dtype=jnp.dtype(config.param_dtype))
 
 
-def _norm(config: DecoderConfig, dim: int | None = None, axis: str = "embed") -> nnx.Module:
-    options = dict(epsilon=config.norm_epsilon, **_dtypes(config))
+def norm(config: DecoderConfig, dim: int | None = None, axis: str = "embed") -> nnx.Module:
+    """Returns a norm over `dim` (None: emb_dim) units of a logical axis."""
+    options = dict(epsilon=config.norm_epsilon, **dtypes(config))
     if config.norm == "layer" and axis == "embed":
         return layers.LayerNorm(dim or config.emb_dim, **options)
     return layers.RMSNorm(dim or config.emb_dim, offset=config.norm_offset, axis=axis, **options)
@@ -269,8 +271,9 @@ class DecoderLayer(nnx.Module):
 
     def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
         self.dropout_rate = config.dropout_rate
-        head_norm = functools.partial(_norm, config, config.head_dim, "head_dim")
-        self.attention_norm = _norm(config)
+        self.post_norms = config.post_norms
+        head_norm = functools.partial(norm, config, config.head_dim, "head_dim")
+        self.attention_norm = norm(config)
         self.attention = Attention(
             config.emb_dim,
             config.num_heads,
@@ -284,9 +287,9 @@ class DecoderLayer(nnx.Module):
             head_norm=head_norm if config.qk_norm else None,
             chunk=config.attention_chunk,
             rngs=rngs,
-            **_dtypes(config),
+            **dtypes(config),
         )
-        self.mlp_norm = _norm(config)
+        self.mlp_norm = norm(config)
         self.mlp = layers.MLP(
             config.emb_dim,
             config.mlp_dim,
@@ -294,10 +297,11 @@ class DecoderLayer(nnx.Module):
             dropout_rate=config.dropout_rate,
             bias=config.bias,
             rngs=rngs,
-            **_dtypes(config),
+            **dtypes(config),
         )
-        self.post_attention_norm = _norm(config) if config.post_norms else None
-        self.post_mlp_norm = _norm(config) if config.post_norms else None
+        if config.post_norms:
+            self.post_attention_norm = norm(config)
+            self.post_mlp_norm = norm(config)
 
     def __call__(
         self,
@@ -318,16 +322,29 @@ class DecoderLayer(nnx.Module):
         Returns:
             Hidden states [B, T, D], and the keys and values of x_BxTxD [B, G, T, K].
         """
-        key, rate = dropout_key, self.dropout_rate
+        x_BxTxD, kv = self.attended(x_BxTxD, see, rotation, dropout_key)
+        return self.fed(x_BxTxD, dropout_key), kv
+
+    def attended(
+        self,
+        x_BxTxD: jax.Array,
+        see: Callable[[KeysValues], tuple[Seen, ...]],
+        rotation: Rotation | None,
+        key: jax.Array | None,
+    ) -> tuple[jax.Array, KeysValues]:
+        """Self attention alone; see `__call__`."""
         normed = self.attention_norm(x_BxTxD)
         queries = self.attention.queries(normed, rotation)
         kv = self.attention.keys_values(normed, rotation)
         y = self.attention.look(queries, *see(kv), dropout_key=fold(key, 0))
-        y = y if self.post_attention_norm is None else self.post_attention_norm(y)
-        x_BxTxD += dropout(y, rate, fold(key, 1))
+        y = self.post_attention_norm(y) if self.post_norms else y
+        return x_BxTxD + dropout(y, self.dropout_rate, fold(key, 1)), kv
+
+    def fed(self, x_BxTxD: jax.Array, key: jax.Array | None) -> jax.Array:
+        """Feed-forward alone; see `__call__`."""
         y = self.mlp(self.mlp_norm(x_BxTxD), dropout_key=fold(key, 2))
-        y = y if self.post_mlp_norm is None else self.post_mlp_norm(y)
-        return x_BxTxD + dropout(y, rate, fold(key, 3)), kv
+        y = self.post_mlp_norm(y) if self.post_norms else y
+        return x_BxTxD + dropout(y, self.dropout_rate, fold(key, 3))
 
 
 class _ByKind(NamedTuple):
@@ -343,6 +360,13 @@ class _ByKind(NamedTuple):
     def of(self, kind: jax.Array) -> "_ByKind":
         """Returns those of a layer's kind, as a number along the leading axis."""
         return jax.tree.map(lambda x: x[0] if x.shape[0] == 1 else x[kind], self)
+
+
+def _call(
+    layer: DecoderLayer, x_BxTxD: jax.Array, see: Any, inputs: Any, **options: Any
+) -> tuple[jax.Array, KeysValues]:
+    """Runs a layer that looks at nothing but what `see` gives."""
+    return layer(x_BxTxD, see, **options)
 
 
 class DecoderCache(NamedTuple):
@@ -367,18 +391,23 @@ class DecoderCache(NamedTuple):
 class Decoder(nnx.Module):
     """A decoder-only model; see the module docstring for the batch."""
 
-    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: DecoderConfig,
+        rngs: nnx.Rngs,
+        make_layer: Callable[[DecoderConfig, nnx.Rngs], nnx.Module] = DecoderLayer,
+    ):
         self.config = config
-        dtypes = _dtypes(config)
+        kinds = dtypes(config)
         # So that embedded tokens begin at the size of 1 where they are scaled.
         stddev = config.emb_dim**-0.5 if config.scaled_embeddings else 0.02
         self.embed = layers.Embed(
-            config.vocab_size, config.emb_dim, rngs=rngs, stddev=stddev, **dtypes
+            config.vocab_size, config.emb_dim, rngs=rngs, stddev=stddev, **kinds
         )
         self.layers = layers.stack_layers(
-            lambda layer_rngs: DecoderLayer(config, layer_rngs), config.num_layers, rngs
+            lambda layer_rngs: make_layer(config, layer_rngs), config.num_layers, rngs
         )
-        self.norm = _norm(config)
+        self.norm = norm(config)
         if config.positions == "relative":
             self.relative_position_bias = layers.RelativePositionBias(
                 num_buckets=config.relative_attention_num_buckets,
@@ -390,7 +419,7 @@ class Decoder(nnx.Module):
             )
         if not config.tied_head:
             self.head = layers.Linear(
-                config.emb_dim, config.vocab_size, axes=("embed", "vocab"), rngs=rngs, **dtypes
+                config.emb_dim, config.vocab_size, axes=("embed", "vocab"), rngs=rngs, **kinds
             )
 
     def output_head(self) -> nnx.Module:
@@ -400,7 +429,8 @@ class Decoder(nnx.Module):
             return layers.TiedHead(self.embed, softcap=softcap)
         return layers.OutputHead(self.head, softcap)
 
-    def _embedded(self, tokens_BxT: jax.Array) -> jax.Array:
+    def embedded(self, tokens_BxT: jax.Array) -> jax.Array:
+        """Returns embedded tokens [B, T, D]."""
         x_BxTxD = self.embed(tokens_BxT)
         if self.config.scaled_embeddings:
             # Rounded to the dtype first, as published models are trained.
@@ -428,7 +458,7 @@ class Decoder(nnx.Module):
         ]
         return jax.tree.map(lambda *x: jnp.stack(x), *each)
 
-    def _masks(self, seen: jax.Array, query: jax.Array, key: jax.Array) -> jax.Array:
+    def masks(self, seen: jax.Array, query: jax.Array, key: jax.Array) -> jax.Array:
         """Additive masks [kinds, B, 1, T, S] of each kind of layer.
 
         Args:
@@ -451,7 +481,7 @@ class Decoder(nnx.Module):
             return None
         return self.relative_position_bias.of_rows(query_BxT, key_BxS)
 
-    def _run(
+    def run(
         self,
         x_BxTxD: jax.Array,
         positions_BxT: jax.Array,
@@ -461,6 +491,7 @@ class Decoder(nnx.Module):
         *,
         dropout_key: jax.Array | None = None,
         keep_kv: bool = False,
+        call: Callable[..., tuple[jax.Array, KeysValues]] = _call,
     ) -> tuple[jax.Array, Any]:
         """Runs all layers and the last norm.
 
@@ -473,6 +504,7 @@ class Decoder(nnx.Module):
             per_layer: tree of arrays [L, ...].
             dropout_key: random key; None drops nothing.
             keep_kv: whether to return the keys and values of all layers.
+            call: runs a layer: `call(layer, x, see, inputs, rotation=..., dropout_key=...)`.
 
         Returns:
             What the head reads, [B, T, D], and keys and values [L, B, G, T, K] or None.
@@ -483,9 +515,11 @@ class Decoder(nnx.Module):
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, inputs: Any):
             kind, layer_inputs = inputs
             own = by_kind.of(kind)
-            x, kv = layer(
+            x, kv = call(
+                layer,
                 x,
                 lambda kv: see(kv, own.masks, layer_inputs),
+                layer_inputs,
                 rotation=own.rotations,
                 dropout_key=fold(layers_key, index),
             )
@@ -501,7 +535,7 @@ class Decoder(nnx.Module):
         self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """Returns what the output head reads, [B, T, D] in the compute dtype."""
-        return self._forward(
+        return self.forward(
             batch["decoder_input_tokens"],
             batch.get("decoder_segment_ids"),
             batch.get("decoder_positions"),
@@ -509,7 +543,7 @@ class Decoder(nnx.Module):
             dropout_key=dropout_key,
         )[0]
 
-    def _forward(
+    def forward(
         self,
         tokens_BxT: jax.Array,
         segments_BxT: jax.Array | None = None,
@@ -519,7 +553,7 @@ class Decoder(nnx.Module):
         dropout_key: jax.Array | None = None,
         keep_kv: bool = False,
     ) -> tuple[jax.Array, Any]:
-        """Runs whole rows; see `_run`."""
+        """Runs whole rows; see `run`."""
         length = tokens_BxT.shape[1]
         segments_BxT = attention.row_segments(tokens_BxT, segments_BxT)
         place_T = jnp.arange(length)
@@ -530,12 +564,12 @@ class Decoder(nnx.Module):
             visible = visible | (prefix[:, :, None] & prefix[:, None, :])[:, None]
         seen = attention.segment_mask(segments_BxT, segments_BxT) & visible
         # Offsets in the row tell distances in packed rows too: an example lies in one piece.
-        masks = self._masks(seen, place_T, place_T)
+        masks = self.masks(seen, place_T, place_T)
         bias = None
         if self.config.positions == "relative":
             bias = self.relative_position_bias(place_T, place_T)
-        return self._run(
-            self._embedded(tokens_BxT),
+        return self.run(
+            self.embedded(tokens_BxT),
             positions_BxT,
             masks,
             lambda kv, mask, _: (Seen(kv, mask, bias),),
@@ -546,7 +580,7 @@ class Decoder(nnx.Module):
     def _read(self, prompts: Sequences, keep_kv: bool = False) -> tuple[jax.Array, Any]:
         """Runs prompts; what stands beyond their lengths sees them, and they do not see it."""
         segments_BxS = prompts.real_BxS.astype(jnp.int32)
-        return self._forward(
+        return self.forward(
             prompts.tokens_BxS, segments_BxS, prefix_BxT=segments_BxS, keep_kv=keep_kv
         )
 
@@ -582,7 +616,7 @@ class Decoder(nnx.Module):
             prompt_B: int32, which of R prompts a row follows, where not side by side.
 
         Returns:
-            See `_run`; the keys and values are those of tokens_BxT.
+            See `run`; the keys and values are those of tokens_BxT.
         """
         rows, length = tokens_BxT.shape
         positions_BxT = lengths_B[:, None] + step + jnp.arange(length)
@@ -591,8 +625,8 @@ class Decoder(nnx.Module):
         prompt_BxS = jnp.broadcast_to(jnp.arange(room), (rows, room))
         real_Bx1x1xS = (prompt_BxS < lengths_B[:, None])[:, None, None]
         masks = (
-            self._masks(real_Bx1x1xS, positions_BxT, prompt_BxS),
-            self._masks(own_mask, positions_BxT, own_BxM),
+            self.masks(real_Bx1x1xS, positions_BxT, prompt_BxS),
+            self.masks(own_mask, positions_BxT, own_BxM),
         )
         biases = self._bias(positions_BxT, prompt_BxS), self._bias(positions_BxT, own_BxM)
 
@@ -602,8 +636,8 @@ class Decoder(nnx.Module):
                 theirs = KeysValues(*(x[prompt_B] for x in theirs))
             return Seen(theirs, mask[0], biases[0]), Seen(see_own(kv, own), mask[1], biases[1])
 
-        return self._run(
-            self._embedded(tokens_BxT),
+        return self.run(
+            self.embedded(tokens_BxT),
             positions_BxT,
             masks,
             see,

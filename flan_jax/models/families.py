@@ -218,10 +218,37 @@ class Model:
         return self.config.forward_flops(inputs_length, targets_length)
 
     def describe(self) -> dict[str, Any]:
-        """Returns what makes two models incompatible: family and shape, not numerics."""
-        fields = dataclasses.asdict(self.config)
-        kept = {name: value for name, value in fields.items() if name not in self.config.numerics}
-        return {"family": type(self.config).__name__, **kept}
+        """Returns what makes two models incompatible: family and shape, not numerics.
+
+        A field with the metadata "unstated" is left out at its default: one that came later than
+        checkpoints that are still to be read.
+        """
+        return {"family": type(self.config).__name__, **_stated(self.config)}
+
+
+def _stated(config: Any) -> dict[str, Any]:
+    """What `Model.describe` says of a configuration, and of those within it."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        unstated = field.metadata.get("unstated") and value == field.default
+        if field.name not in config.numerics and not unstated:
+            found[field.name] = _stated(value) if dataclasses.is_dataclass(value) else value
+    return found
+
+
+def with_numerics(config: Any, **numerics: Any) -> Any:
+    """Returns a configuration, and those within it, with other numerics.
+
+    Args:
+        config: of a family.
+        **numerics: fields by name; those that are not among a configuration's are left out.
+    """
+    changed = {name: value for name, value in numerics.items() if name in config.numerics}
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(value := getattr(config, field.name)):
+            changed[field.name] = with_numerics(value, **numerics)
+    return dataclasses.replace(config, **changed)
 
 
 def _name(path: tuple[Any, ...]) -> str:

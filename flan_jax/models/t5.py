@@ -1,4 +1,4 @@
-"""T5 1.0 and 1.1 (Raffel et al., 2020; Shazeer, 2020): an encoder-decoder with relative positions.
+"""T5 1.0 and 1.1 (Raffel et al., 2020; Shazeer, 2020), mT5, umT5 and ByT5: an encoder-decoder.
 
     model = T5(T5Config(vocab_size=32128), nnx.Rngs(0))
     logits_BxTxV = model(batch)
@@ -11,7 +11,7 @@ Numerics are pinned to transformers' implementation by tests. Shape suffixes are
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from flax import nnx
 
 from flan_jax import macros
 from flan_jax.errors import ConfigError, quoted
-from flan_jax.kinds import whole_number
+from flan_jax.kinds import Whole, require
 from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
 from flan_jax.models.framing import Framing, Sequences, SpecialTokens
@@ -49,6 +49,8 @@ class T5Config:
         dropout_rate: Used where a call is given a dropout key.
         relative_attention_num_buckets: Rows of a relative position table.
         relative_attention_max_distance: Distance from which on all share the last bucket.
+        relative_attention_per_layer: Whether each layer has a relative position table of its own
+            (umT5) rather than one that all layers of its stack share.
         layer_norm_epsilon: Added to the mean square.
         dtype: Dtype of the computation, "bfloat16" on accelerators. Softmax, norm statistics and
             logits are float32 in any case.
@@ -69,6 +71,10 @@ class T5Config:
     dropout_rate: float = 0.0
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
+    # Checkpoints of before umT5 do not state it.
+    relative_attention_per_layer: bool = dataclasses.field(
+        default=False, metadata={"unstated": True}
+    )
     layer_norm_epsilon: float = 1e-6
     dtype: str = "float32"
     param_dtype: str = "float32"
@@ -90,6 +96,7 @@ class T5Config:
             MLP_DIM=self.mlp_dim,
             MLP_ACTIVATIONS=self.mlp_activations,
             LOGITS_VIA_EMBEDDING=self.logits_via_embedding,
+            RELATIVE_ATTENTION_PER_LAYER=self.relative_attention_per_layer,
             DROPOUT_RATE=self.dropout_rate,
             COMPUTE_DTYPE=self.dtype,
             REMAT=self.remat,
@@ -103,8 +110,11 @@ class T5Config:
                 f"MLP_ACTIVATIONS {quoted(self.mlp_activations)}: names must be among "
                 f"{', '.join(layers.ACTIVATIONS)}, such as ('gelu', 'linear')"
             )
-        whole_number("relative_attention_num_buckets", self.relative_attention_num_buckets)
-        whole_number("relative_attention_max_distance", self.relative_attention_max_distance)
+        buckets, distance = "relative_attention_num_buckets", "relative_attention_max_distance"
+        # Of each direction of the encoder there is one bucket of one distance, and one of more.
+        require(buckets, self.relative_attention_num_buckets, Whole(4, macros.SIZE.most))
+        least = self.relative_attention_num_buckets // 2 + 1
+        require(distance, self.relative_attention_max_distance, Whole(least, macros.SIZE.most))
 
     def build(self, rngs: nnx.Rngs) -> "T5":
         """Returns a T5 of this configuration with fresh parameters."""
@@ -164,8 +174,11 @@ def _mlp(config: T5Config, rngs: nnx.Rngs) -> layers.MLP:
 
 
 def _position_bias(
-    config: T5Config, rngs: nnx.Rngs, *, bidirectional: bool
-) -> layers.RelativePositionBias:
+    config: T5Config, rngs: nnx.Rngs, *, bidirectional: bool, of_layer: bool
+) -> layers.RelativePositionBias | None:
+    """The table of a layer or of a stack, whichever of them has one."""
+    if of_layer != config.relative_attention_per_layer:
+        return None
     return layers.RelativePositionBias(
         num_buckets=config.relative_attention_num_buckets,
         max_distance=config.relative_attention_max_distance,
@@ -174,6 +187,16 @@ def _position_bias(
         param_dtype=jnp.dtype(config.param_dtype),
         rngs=rngs,
     )
+
+
+def _biases(
+    shared: layers.RelativePositionBias | None, query_positions_T: Any, key_positions_S: jax.Array
+) -> Callable[[Any], jax.Array]:
+    """Returns what gives a layer its bias_1xHxTxS: of the table that all share, or of its own."""
+    if shared is None:
+        return lambda layer: layer.relative_position_bias(query_positions_T, key_positions_S)
+    bias_1xHxTxS = shared(query_positions_T, key_positions_S)
+    return lambda layer: bias_1xHxTxS
 
 
 class EncoderLayer(nnx.Module):
@@ -185,6 +208,9 @@ class EncoderLayer(nnx.Module):
         self.attention = _attention(config, rngs)
         self.mlp_norm = _norm(config)
         self.mlp = _mlp(config, rngs)
+        self.relative_position_bias = _position_bias(
+            config, rngs, bidirectional=True, of_layer=True
+        )
 
     def __call__(
         self, x_BxSxD: jax.Array, *, mask: jax.Array, bias: jax.Array, dropout_key: jax.Array | None
@@ -210,6 +236,9 @@ class DecoderLayer(nnx.Module):
         self.cross_attention = _attention(config, rngs)
         self.mlp_norm = _norm(config)
         self.mlp = _mlp(config, rngs)
+        self.relative_position_bias = _position_bias(
+            config, rngs, bidirectional=False, of_layer=True
+        )
 
     def __call__(
         self,
@@ -265,7 +294,9 @@ class EncoderStack(nnx.Module):
         self.layers = layers.stack_layers(
             lambda layer_rngs: EncoderLayer(config, layer_rngs), config.num_encoder_layers, rngs
         )
-        self.relative_position_bias = _position_bias(config, rngs, bidirectional=True)
+        self.relative_position_bias = _position_bias(
+            config, rngs, bidirectional=True, of_layer=False
+        )
         self.norm = _norm(config)
 
     def __call__(
@@ -273,13 +304,13 @@ class EncoderStack(nnx.Module):
     ) -> jax.Array:
         """Returns encoded_BxSxD for embedded tokens under mask [B, 1, S, S]."""
         positions_S = jnp.arange(x_BxSxD.shape[1])
-        bias_1xHxSxS = self.relative_position_bias(positions_S, positions_S)
+        bias_of = _biases(self.relative_position_bias, positions_S, positions_S)
         mask = attention.additive(mask)
         layers_key = fold(dropout_key, 2)
 
         def body(layer: EncoderLayer, index: jax.Array, x: jax.Array, _: None):
             key = fold(layers_key, index)
-            x = layer(x, mask=mask, bias=bias_1xHxSxS, dropout_key=key)
+            x = layer(x, mask=mask, bias=bias_of(layer), dropout_key=key)
             return constrain(x, *_STATES), None
 
         x_BxSxD = dropout(x_BxSxD, self.dropout_rate, fold(dropout_key, 0))
@@ -297,7 +328,9 @@ class DecoderStack(nnx.Module):
         self.layers = layers.stack_layers(
             lambda layer_rngs: DecoderLayer(config, layer_rngs), config.num_decoder_layers, rngs
         )
-        self.relative_position_bias = _position_bias(config, rngs, bidirectional=False)
+        self.relative_position_bias = _position_bias(
+            config, rngs, bidirectional=False, of_layer=False
+        )
         self.norm = _norm(config)
 
     def __call__(
@@ -311,16 +344,16 @@ class DecoderStack(nnx.Module):
     ) -> jax.Array:
         """Returns hidden states [B, T, D] for masks [B, 1, T, T] and [B, 1, T, S]."""
         positions_T = jnp.arange(x_BxTxD.shape[1])
-        bias_1xHxTxT = self.relative_position_bias(positions_T, positions_T)
+        bias_of = _biases(self.relative_position_bias, positions_T, positions_T)
         masks = dict(
             self_mask=attention.additive(self_mask), cross_mask=attention.additive(cross_mask)
         )
-        shared = dict(self_bias=bias_1xHxTxT, **masks)
         layers_key = fold(dropout_key, 2)
 
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, _: None):
             cross_kv = layer.cross_attention.keys_values(encoded_BxSxD)
-            x = layer(x, cross_kv, dropout_key=fold(layers_key, index), **shared)[0]
+            key = fold(layers_key, index)
+            x = layer(x, cross_kv, self_bias=bias_of(layer), dropout_key=key, **masks)[0]
             return constrain(x, *_STATES), None
 
         x_BxTxD = dropout(x_BxTxD, self.dropout_rate, fold(dropout_key, 0))
@@ -339,14 +372,14 @@ class DecoderStack(nnx.Module):
     def step(self, x_Bx1xD: jax.Array, cache: "T5Cache") -> tuple[jax.Array, "T5Cache"]:
         """Runs one position; returns its hidden states [B, 1, D] and the cache with it inserted."""
         key_positions = jnp.arange(cache.self_kv.keys.shape[3])
-        bias_1xHx1xM = self.relative_position_bias(cache.position[None], key_positions)
+        bias_of = _biases(self.relative_position_bias, cache.position[None], key_positions)
         mask_1x1x1xM = (key_positions <= cache.position)[None, None, None]
-        cross_mask = cache.encoder_mask_Bx1x1xS
-        shared = dict(self_mask=mask_1x1x1xM, self_bias=bias_1xHx1xM, cross_mask=cross_mask)
+        masks = dict(self_mask=mask_1x1x1xM, cross_mask=cache.encoder_mask_Bx1x1xS)
 
         def body(layer: DecoderLayer, index: jax.Array, x: jax.Array, layer_cache: Any):
             self_kv, cross_kv = layer_cache
-            return layer(x, cross_kv, cached=(self_kv, cache.position), **shared)
+            cached = (self_kv, cache.position)
+            return layer(x, cross_kv, self_bias=bias_of(layer), cached=cached, **masks)
 
         per_layer = (cache.self_kv, cache.cross_kv)
         x_Bx1xD, new_kv = layers.scan_layers(body, self.layers, x_Bx1xD, per_layer)

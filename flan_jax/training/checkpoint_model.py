@@ -3,12 +3,12 @@
 A module of its own, so that gin's name for it is registered wherever a model is configured.
 """
 
-import dataclasses
 from typing import Any
 
 import gin
 
 from flan_jax.errors import ConfigError
+from flan_jax.models import families
 from flan_jax.training import checkpoints, restore
 
 
@@ -37,5 +37,4 @@ def checkpoint_model(path: str | None, model_dir: str | None = None, **numerics:
     found = restore.require(path)
     config = restore.model_of(found).config
     found.release()
-    fields = {field.name for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in numerics.items() if k in fields})
+    return families.with_numerics(config, **numerics)

@@ -185,6 +185,9 @@ def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
             right = right or (value is None and kind is not float)
         elif kind in (int, bool, str):
             right = type(value) is kind and (kind is str or value < _LARGEST)
+        elif dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            _check_types(value, typing.get_type_hints(kind))
+            right = True
         else:  # names, or a number that may be absent
             names = value if isinstance(value, list) else [value]
             right = all(isinstance(one, str | int | None) for one in names)

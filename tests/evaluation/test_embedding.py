@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from flax import nnx
+from published import load_params
 
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.evaluation import embedding
 from flan_jax.evaluation.embedding import CheckpointEncoder
 from flan_jax.instructions.vocabulary import VOCABULARY
-from flan_jax.interop.huggingface import load_t5_state_dict, t5_config_from_huggingface
+from flan_jax.interop.families import t5
+from flan_jax.interop.fields import Fields
 from flan_jax.models.families import Model
-from flan_jax.models.t5 import T5, T5Config
+from flan_jax.models.t5 import T5Config
 from flan_jax.selector import vectors
 from flan_jax.selector.encoders import Embedder, Encoder
 from flan_jax.training import checkpoints, manifest
@@ -100,12 +101,10 @@ def theirs(request, tmp_path_factory):
             if "norm" in name or "relative" in name:  # which would be all ones, or tiny
                 parameter += torch.randn_like(parameter) * 0.5
     state_dict = whole.state_dict()
+    ours = Model(t5.read_config(Fields(config.to_dict(), "config.json")))
     encoder = transformers.T5EncoderModel(config).eval()
     encoder.load_state_dict({k: v for k, v in state_dict.items() if k in encoder.state_dict()})
-    ours = T5(t5_config_from_huggingface(config.to_dict()), nnx.Rngs(1))
-    load_t5_state_dict(ours, {name: value.numpy() for name, value in state_dict.items()})
-    flat = nnx.to_flat_state(nnx.state(ours, nnx.Param))
-    params = {"/".join(map(str, path)): leaf[...] for path, leaf in flat}
+    params = load_params(ours, t5.table(ours.config), state_dict)
     folder = tmp_path_factory.mktemp("parity") / "run"
     return encoder, save(folder, params, ours.config, steps=(0,))
 

@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from framed import FRAMING, ending, prompts
+from published import load_params
 
-from flan_jax.interop.huggingface import load_t5_state_dict, t5_config_from_huggingface
+from flan_jax.interop.families import t5
+from flan_jax.interop.fields import Fields
 from flan_jax.models import decoding
 from flan_jax.models.beam_search import beam_search
 from flan_jax.models.decoding import greedy_decode
-from flan_jax.models.t5 import T5
+from flan_jax.models.families import Model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -45,11 +46,8 @@ def randomised(seed):
         head = torch.randn_like(theirs.lm_head.weight) * 0.3
         head[EOS] *= (1.6, 2.8)[seed % 2]
         theirs.lm_head.weight = torch.nn.Parameter(head)
-    state_dict = {name: value.numpy() for name, value in theirs.state_dict().items()}
-    config = t5_config_from_huggingface(theirs.config.to_dict())
-    ours = nnx.eval_shape(lambda: T5(config, nnx.Rngs(0)))
-    load_t5_state_dict(ours, state_dict)
-    return theirs, ours
+    model = Model(t5.read_config(Fields(theirs.config.to_dict(), "config.json")))
+    return theirs, model.bind(load_params(model, t5.table(model.config), theirs.state_dict()))
 
 
 @functools.cache

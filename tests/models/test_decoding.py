@@ -63,9 +63,13 @@ def full_logits(model, inputs, tokens_BxL):
     return jax.jit(T5.__call__)(model, batch)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_cached_logits_equal_recomputed_ones(inputs, tied):
-    model = make_model(logits_via_embedding=tied)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"logits_via_embedding": True}, {"relative_attention_per_layer": True}],
+    ids=["1.1", "tied", "umT5"],
+)
+def test_cached_logits_equal_recomputed_ones(inputs, changes):
+    model = make_model(**changes)
     targets = jnp.asarray(np.random.default_rng(1).integers(2, 40, (4, LENGTH)), jnp.int32)
     cache = jax.jit(T5.start_decoding, static_argnames="max_length")(
         model, inputs, max_length=LENGTH

@@ -13,8 +13,10 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
+from flan_jax.config import read_own
 from flan_jax.errors import ConfigError
 from flan_jax.models import attention
+from flan_jax.models.families import Model
 from flan_jax.models.layers import dropout, fold, scan_layers
 from flan_jax.models.t5 import T5, T5Config
 
@@ -30,6 +32,7 @@ TINY = T5Config(
     mlp_dim=40,
 )
 TINY_1_0 = dataclasses.replace(TINY, mlp_activations=("relu",), logits_via_embedding=True)
+TINY_UMT5 = dataclasses.replace(TINY, relative_attention_per_layer=True)
 
 
 def make_model(config=TINY):
@@ -90,7 +93,7 @@ def params_of(model):
     }
 
 
-@pytest.mark.parametrize("config", [TINY, TINY_1_0], ids=["1.1", "1.0"])
+@pytest.mark.parametrize("config", [TINY, TINY_1_0, TINY_UMT5], ids=["1.1", "1.0", "umT5"])
 def test_every_parameter_has_an_axis_name_per_axis(config):
     known = {"layers", "embed", "heads", "mlp", "vocab", "buckets"}
     for name, param in params_of(make_model(config)).items():
@@ -216,7 +219,8 @@ def test_scanned_layers_have_their_own_dropout_and_weights():
     np.testing.assert_array_equal(kernels, layers.mlp.wo.kernel[...])
 
 
-def test_every_parameter_gets_a_gradient():
+@pytest.mark.parametrize("config", [TINY, TINY_UMT5], ids=["1.1", "umT5"])
+def test_every_parameter_gets_a_gradient(config):
     batch = random_batch()
 
     def loss(model):
@@ -224,7 +228,7 @@ def test_every_parameter_gets_a_gradient():
         targets = jax.nn.one_hot(batch["decoder_target_tokens"], 40)
         return -jnp.sum(log_probs * targets * batch["decoder_loss_weights"][..., None])
 
-    for name, grad in params_of(jax.jit(jax.grad(loss))(make_model())).items():
+    for name, grad in params_of(jax.jit(jax.grad(loss))(make_model(config))).items():
         assert np.isfinite(grad[...]).all(), name
         assert np.any(grad[...] != 0), name
 
@@ -286,11 +290,17 @@ def test_config_errors_name_the_field(change, message):
         dataclasses.replace(TINY, **change)
 
 
+def test_checkpoints_from_before_umt5_are_of_the_same_model():
+    assert "relative_attention_per_layer" not in Model(TINY).describe()
+    assert Model(TINY_UMT5).describe()["relative_attention_per_layer"]
+
+
 def test_config_is_hashable_with_activations_from_json():
     assert hash(dataclasses.replace(TINY, mlp_activations=["gelu", "linear"])) == hash(TINY)
 
 
 GIN_FIELDS = (
+    "vocab_size",
     "emb_dim",
     "num_heads",
     "head_dim",
@@ -299,6 +309,7 @@ GIN_FIELDS = (
     "mlp_dim",
     "mlp_activations",
     "logits_via_embedding",
+    "relative_attention_per_layer",
 )
 
 PARAMETER_COUNTS = {
@@ -314,7 +325,24 @@ PARAMETER_COUNTS = {
     "t5_1_0/3b": 2_851_598_336,
     "t5_1_0/11b": 11_307_321_344,
     "t5_1_0/tiny": 164_864 + 64 * 32_128,
+    "mt5/small": 300_176_768,
+    "mt5/base": 582_401_280,
+    "mt5/large": 1_229_581_312,
+    "mt5/xl": 3_742_619_648,
+    "mt5/xxl": 12_921_057_280,
+    "umt5/small": 306_601_984,
+    "umt5/base": 592_043_520,
+    "umt5/xl": 3_768_356_864,
+    "umt5/xxl": 12_972_531_712,
+    "byt5/small": 299_637_760,
+    "byt5/base": 581_653_248,
+    "byt5/large": 1_228_183_552,
+    "byt5/xl": 3_737_801_728,
+    "byt5/xxl": 12_906_899_328,
 }
+for _size in ("small", "base", "large", "xl", "xxl"):  # T5 1.1, trained further
+    for _family in ("t5_1_1_lm", "flan_t5"):
+        PARAMETER_COUNTS[f"{_family}/{_size}"] = PARAMETER_COUNTS[f"t5_1_1/{_size}"]
 
 
 @pytest.fixture
@@ -325,19 +353,24 @@ def clean_gin():
     gin.clear_config()
 
 
+def config_of(size):
+    """The configuration that a file of the package makes, with 32,128 rows if it names none."""
+    gin.parse_config("VOCAB_SIZE = 32128\nRELATIVE_ATTENTION_PER_LAYER = False\n")
+    gin.parse_config(read_own(f"gin_configs/models/{size}.gin").text)
+    assert gin.query_parameter("%MODEL_FAMILY") == "t5"
+    return T5Config(**{name: gin.query_parameter(f"%{name.upper()}") for name in GIN_FIELDS})
+
+
 @pytest.mark.parametrize("size", PARAMETER_COUNTS)
 def test_gin_sizes_have_the_published_parameter_counts(size, clean_gin):
-    gin.parse_config_file(str(GIN_MODELS / f"{size}.gin"))
-    assert gin.query_parameter("%MODEL_FAMILY") == "t5"
-    fields = {name: gin.query_parameter(f"%{name.upper()}") for name in GIN_FIELDS}
-    config = T5Config(vocab_size=32_128, **fields)
-    model = nnx.eval_shape(lambda: T5(config, nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: T5(config_of(size), nnx.Rngs(0)))
     assert sum(math.prod(p.shape) for p in params_of(model).values()) == PARAMETER_COUNTS[size]
 
 
 def test_every_size_file_is_covered():
-    files = {f"{f.parent.name}/{f.stem}" for f in GIN_MODELS.glob("t5_1_*/*.gin")}
-    assert files == set(PARAMETER_COUNTS)
+    published = ("t5_1_*", "flan_t5", "mt5", "umt5", "byt5")
+    files = [file for family in published for file in GIN_MODELS.glob(f"{family}/*.gin")]
+    assert {f"{file.parent.name}/{file.stem}" for file in files} == set(PARAMETER_COUNTS)
 
 
 @pytest.mark.parametrize("dropout", [False, True])

@@ -22,13 +22,18 @@ class TorchTensors:
         return self._arrays[name][index]
 
 
-def load_params(model: Model, table: tables.Table, state_dict):
-    """Parameters of ours from a torch state dict, on one device."""
+def load_params(model: Model, table: tables.Table, state_dict, sharding=None):
+    """Parameters of ours from a torch state dict, on one device or sharded."""
     files = TorchTensors(state_dict)
     tables.check(table, files, model.shapes)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
         for name, leaf in model.shapes.items()
     }
     return tables.load(table, files, target)
+
+
+def unloaded(table: tables.Table, params):
+    """The published tensors of parameters of ours, by name."""
+    return dict(tables.unload(table, lambda name: np.asarray(params[name])))

@@ -3,6 +3,7 @@
 A `config.json` that asks for what `DecoderConfig` cannot say is refused rather than half read.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,9 +31,26 @@ def read_config(fields: Fields) -> DecoderConfig:
     if model_type == "gemma3":  # with a vision tower, which is left out
         fields = fields.object("text_config")
         model_type = "gemma3_text"
+    special = {
+        "llama": _llama,
+        "qwen2": _qwen2,
+        "qwen3": _qwen3,
+        "gemma2": _gemma2,
+        "gemma3_text": _gemma3,
+    }[model_type](fields)
+    with fields.border():
+        return DecoderConfig(**{**_sizes(fields), **special})
+
+
+def read_gemma2(fields: Fields) -> dict[str, Any]:
+    """Returns the fields of a `DecoderConfig` for the configuration of a Gemma 2, or like it."""
+    return {**_sizes(fields), **_gemma2(fields)}
+
+
+def _sizes(fields: Fields) -> dict[str, Any]:
     heads = fields.whole("num_attention_heads")
     fields.refuse("attention_dropout", 0.0)
-    common = dict(
+    return dict(
         vocab_size=fields.whole("vocab_size"),
         emb_dim=fields.whole("hidden_size"),
         num_layers=fields.whole("num_hidden_layers"),
@@ -42,15 +60,6 @@ def read_config(fields: Fields) -> DecoderConfig:
         mlp_dim=fields.whole("intermediate_size"),
         norm_epsilon=fields.number("rms_norm_eps", 1e-6),
     )
-    special = {
-        "llama": _llama,
-        "qwen2": _qwen2,
-        "qwen3": _qwen3,
-        "gemma2": _gemma2,
-        "gemma3_text": _gemma3,
-    }[model_type](fields)
-    with fields.border():
-        return DecoderConfig(**{**common, **special})
 
 
 def _llama(fields: Fields) -> dict[str, Any]:
@@ -216,7 +225,22 @@ _CLASSES = {
 
 def write_config(config: DecoderConfig) -> Mapping[str, Any]:
     """Returns the `config.json` of a configuration; see `published.PublishedFamily`."""
-    model_type = _type_of(config)
+    return _written(config, _type_of(config))
+
+
+def write_gemma2(config: DecoderConfig) -> dict[str, Any]:
+    """Returns the configuration of a Gemma 2, whichever way it reads prompts.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    read_from_left = dataclasses.replace(config, prefix_attention=False)
+    if _type_of(read_from_left) != "gemma2":
+        raise ConfigError("transformers has T5Gemmas of Gemma 2s alone, and this is made of others")
+    return _written(config, "gemma2")
+
+
+def _written(config: DecoderConfig, model_type: str) -> dict[str, Any]:
     activation = _ACTIVATIONS[config.mlp_activations]
     gemma = model_type.startswith("gemma")
     written: dict[str, Any] = {
