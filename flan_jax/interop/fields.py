@@ -41,7 +41,7 @@ class Fields:
         return value
 
     def whole(self, name: str, default: Any = _ABSENT) -> Any:
-        """Returns a whole number above 0."""
+        """Returns a whole number from 1."""
         return self._get(name, _SIZE, default)
 
     def number(self, name: str, default: Any = _ABSENT) -> Any:
