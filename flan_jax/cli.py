@@ -20,6 +20,7 @@ VERBS = {
     "demo": "train a tiny model on tasks made by code and score it before and after",
     "train": "train a model on a task or mixture",
     "eval": "score a checkpoint on a task or mixture",
+    "infer": "answer instructions, from a file or typed in",
     "score": "score anybody's predictions, without a model",
     "baseline": "write the predictions of a heuristic, to be scored",
     "tasks": "list tasks, or show what a model sees of one",

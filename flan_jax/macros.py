@@ -216,7 +216,7 @@ _BETWEEN_STEPS = [
     *_declare(COUNT, "VALIDATION_PERIOD", "VALIDATION_BATCHES"),
 ]
 _EVALUATION = [
-    *_declare(COUNT, "EVAL_BATCH_SIZE", "EVAL_STEPS", "NUM_BEAMS"),
+    *_declare(COUNT, "EVAL_BATCH_SIZE", "EVAL_STEPS", "NUM_BEAMS", "NUM_OUTPUTS"),
     *_declare(COUNT, "EVAL_EXAMPLES", "EVAL_PERIOD", none=True),
     *_declare(Text(), "EVAL_SPLIT"),
     *_declare(OneOf(("greedy", "sample", "beam")), "DECODING"),

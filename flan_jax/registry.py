@@ -25,7 +25,8 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
 # What opens a published model (`interop.published.Published`), made from what follows the colon.
 PUBLISHED: Mapping[str, tuple[str, str]] = {
     "hf": ("flan_jax.interop.hf_files", "open_folder"),
-    "gguf": ("flan_jax.interop.gguf_files", "open_file"),
+    "gguf": ("flan_jax.interop.gguf_models", "open_file"),
+    "t5x": ("flan_jax.interop.t5x", "open_folder"),
 }
 
 

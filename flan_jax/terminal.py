@@ -33,11 +33,11 @@ def say_aside(text: str) -> None:
     _write(sys.stderr, printable(text) + "\n")
 
 
-def say_json(value: Any) -> None:
+def say_json(value: Any, indent: int | None = 1) -> None:
     """Prints a value as JSON for programs and people, see `json_files.dumps`."""
     from flan_jax.json_files import dumps
 
-    text = dumps(value, indent=1)
+    text = dumps(value, indent=indent)
     if not text.isascii():
         text = "".join(c if c == "\n" or printable(c) == c else json.dumps(c)[1:-1] for c in text)
     _write(sys.stdout, text + "\n")

@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
         "gguf:FILE, t5x:FOLDER",
     )
+    parser.add_argument(
+        "--engine", default="flan_jax", help="flan_jax (default), or t5x where it is installed"
+    )
     parser.add_argument("--mixture", required=True, type=common.path, help="SeqIO task or mixture")
     parser.add_argument("--out", required=True, type=common.path, help="folder for the results")
     inherit.add_arguments(parser)
@@ -37,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax import config, files
     from flan_jax.errors import ConfigError, border
 
-    common.start_distributed(args)
     files.check_out_folder(args.out)
+    if args.engine != "flan_jax":
+        return _on_t5x(args)
+    common.start_distributed(args)
     # What training is configured by rides along in the macros; its loop does not.
     modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
     common.register(modules)
@@ -66,3 +71,26 @@ def run(args: argparse.Namespace) -> int:
         report.print_tables(summary)
         terminal.say(f"wrote {report.METRICS_FILE} and {report.PREDICTIONS_FILE} in {args.out}")
     return 0
+
+
+def _on_t5x(args: argparse.Namespace) -> int:
+    """Evaluates on T5X, whose checkpoints do not say their model: an experiment file does."""
+    from flan_jax import config
+    from flan_jax.engines import t5x
+    from flan_jax.interop import t5x_files
+
+    where = args.checkpoint.removeprefix("t5x:")
+    overrides = [
+        f"CHECKPOINT_PATH={str(t5x_files.newest(where))!r}",
+        f"EVAL_OUTPUT_DIR={args.out!r}",
+        f"MIXTURE_OR_TASK_NAME={args.mixture}",
+    ]
+    if args.module:
+        overrides.append(f"MIXTURE_OR_TASK_MODULE={list(args.module)!r}")
+    parts = config.compose_parts(
+        args.gin_file, args.engine, "eval", [*overrides, *args.gin_overrides]
+    )
+    status = t5x.launch(config.join_parts(parts), "eval")
+    if status == 0:
+        terminal.say(f"wrote what T5X found in {args.out}/inference_eval")
+    return status

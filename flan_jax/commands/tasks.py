@@ -249,7 +249,8 @@ def _print(
 
 def _check(args: argparse.Namespace) -> int:
     from flan_jax.errors import DataError, did_you_mean
-    from flan_jax.instructions import cards, datasets
+    from flan_jax.instructions import cards, datasets, lost_text
+    from flan_jax.instructions.vocabulary import VOCABULARY
 
     entries = {
         card.name: made_from
@@ -269,6 +270,11 @@ def _check(args: argparse.Namespace) -> int:
         for problem in problems:
             terminal.say(f"{name}: {problem}")
         wrong += bool(problems)
+    chosen = [entries[name] for name in args.names or entries]
+    texts = (t for one in chosen for t in datasets.rendered_texts(one.dataset, one.samples))
+    counts, total = lost_text.lost(VOCABULARY.resolved, texts)
+    if counts:
+        terminal.say(lost_text.describe(VOCABULARY.spec, counts, total))
     checked = len(args.names or entries)
     terminal.say(f"{checked} entries checked, {wrong} with problems")
     return 1 if wrong else 0

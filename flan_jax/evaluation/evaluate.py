@@ -22,9 +22,6 @@ from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import processes, restore
 
-# Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
-gin.external_configurable(Decoding, name="Decoding", module="models")
-
 
 @gin.configurable
 @dataclasses.dataclass(frozen=True)

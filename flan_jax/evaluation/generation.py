@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import gin
 import jax
 import numpy as np
 from etils import epath
@@ -28,6 +29,8 @@ from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import processes
 
 SMALLEST_BUCKET = 32
+# Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
+gin.external_configurable(Decoding, name="Decoding", module="models")
 
 
 def bucket_length(length: int, longest: int) -> int:
@@ -49,7 +52,7 @@ def draw_number(task: str, example_id: str) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _compiled_decode(
-    model: Model, chosen: Decoding, max_length: int, framing: Framing, mesh: Any
+    model: Model, chosen: Decoding, max_length: int, framing: Framing, mesh: Any, best: int = 1
 ) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
     """Kept between generators, so that one program that scores many checkpoints compiles once."""
     options: dict[str, Any] = {"max_length": max_length, "framing": framing}
@@ -60,8 +63,8 @@ def _compiled_decode(
     def decode(params: Params, prompts: Sequences, draws_B: jax.Array) -> jax.Array:
         module = model.bind(params)
         if beams:
-            return beam_search(module, prompts, **options)[0][:, 0]
-        return decoding.decode(module, prompts, chosen.chooser(draws_B), **options)
+            return beam_search(module, prompts, **options)[0][:, :best]
+        return decoding.decode(module, prompts, chosen.chooser(draws_B), **options)[:, None]
 
     return compiled_on(mesh, decode)
 
@@ -95,6 +98,7 @@ class Generator:
         batch_size: prompts decoded together.
         mesh: what rows are spread over; None for one device.
         decoding: how answers are chosen.
+        best: answers to each prompt, the best of its beams.
     """
 
     model: Model
@@ -104,6 +108,7 @@ class Generator:
     batch_size: int
     mesh: Any = None
     decoding: Decoding = Decoding()
+    best: int = 1
 
     @functools.cached_property
     def _layout(self) -> Layout:
@@ -111,30 +116,50 @@ class Generator:
 
     @property
     def _decode(self) -> Callable[[Params, Sequences, jax.Array], jax.Array]:
-        framing = self._layout.framing
-        return _compiled_decode(self.model, self.decoding, self.targets_length, framing, self.mesh)
+        return _compiled_decode(
+            self.model,
+            self.decoding,
+            self.targets_length,
+            self._layout.framing,
+            self.mesh,
+            self.best,
+        )
 
     def batches(self, examples: Sequence[Example]) -> Iterator[list[int]]:
         """Yields positions of examples of similar length, longest first."""
-        order = np.argsort([-len(example.inputs) for example in examples], kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            yield [int(i) for i in order[start : start + self.batch_size]]
+        return by_length([len(example.inputs) for example in examples], self.batch_size)
 
     def answer(self, examples: Sequence[tuple[str, Example]]) -> list[str]:
-        """Returns the answers to at most `batch_size` examples, each given with its task.
+        """Returns the answers to at most `batch_size` examples, each given with its task."""
+        draws = [draw_number(task, example.id) for task, example in examples]
+        answers = self.decode([example.inputs for _, example in examples], draws)
+        return [VOCABULARY.decode(found[0]) for found in answers]
+
+    def decode(self, prompts: Sequence[np.ndarray], draws: Sequence[int]) -> list[list[list[int]]]:
+        """Returns the tokens of `best` answers to each of at most `batch_size` prompts.
 
         Fewer are filled up with padding, so that they do not compile anew.
+
+        Args:
+            prompts: prepared prompts, see `Framing.prompt`.
+            draws: numbers below 2**32 that name the random numbers of each answer.
         """
         framing = self._layout.framing
-        rows = [framing.prompt(example.inputs, self.inputs_length) for _, example in examples]
+        rows = [framing.prompt(prompt, self.inputs_length) for prompt in prompts]
         length = bucket_length(max(map(len, rows)), self.inputs_length)
-        prompts = self._layout.prompts(rows, self.batch_size, length)
+        framed = self._layout.prompts(rows, self.batch_size, length)
         draws_B: np.ndarray = np.zeros(self.batch_size, np.uint32)
-        for row, (task, example) in enumerate(examples):
-            draws_B[row] = draw_number(task, example.id)
-        placed = placed_on(self.mesh, (prompts, draws_B))
+        draws_B[: len(draws)] = draws
+        placed = placed_on(self.mesh, (framed, draws_B))
         answers = np.asarray(self._decode(self.params, *placed))[: len(rows)]
-        return [VOCABULARY.decode(framing.spoken(answer)) for answer in answers]
+        return [[framing.spoken(one) for one in found] for found in answers]
+
+
+def by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yields positions of what is of similar length, longest first, `size` at a time."""
+    order = np.argsort([-length for length in lengths], kind="stable")
+    for start in range(0, len(order), size):
+        yield [int(i) for i in order[start : start + size]]
 
 
 def examples_of(mixture: PreparedMixture, most: int | None = None) -> list[tuple[str, Example]]:

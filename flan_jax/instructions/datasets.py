@@ -435,6 +435,18 @@ def check_dataset(dataset: Dataset, rows: Sequence[Row], count: int = 10) -> lis
     return list(dict.fromkeys(found))
 
 
+def rendered_texts(dataset: Dataset, rows: Sequence[Row]) -> Iterator[str]:
+    """Yields prompts and targets of raw rows in every template."""
+    draws = Draws(current_rendering(), dataset.name, "check")
+    for row in rows:
+        if (fields := dataset.read_fields(row)) is None:
+            continue
+        options = fields.get("options", ())
+        for name, template in dataset.named_templates.items():
+            rendered = rendering.render_template(template, name, fields, draws, options)
+            yield from (rendered.inputs, rendered.targets)
+
+
 def _template_problems(dataset: Dataset, template: Template, ablation: bool) -> list[str]:
     """What can be seen of a template without any row."""
     known = {*dataset.known_fields, "options_"}

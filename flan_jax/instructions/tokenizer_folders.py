@@ -29,6 +29,8 @@ _USUAL: Mapping[str, Sequence[str]] = {
     "pad_token": ("<pad>", "[PAD]"),
 }
 _NAMED = (*_USUAL, "bos_token", "sep_token", "cls_token", "mask_token")
+# Whether texts begin with BOS, where that is said.
+_ADD_BOS = "add_bos_token"
 # T5's names for spans that were taken out of a text.
 SENTINEL = re.compile(r"▁?<extra_id_[0-9]+>")
 # Pieces that stand for a byte of a character that the vocabulary lacks.
@@ -71,12 +73,16 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         self._eos, self._unk = named["eos_token"], named["unk_token"]
         if self._eos is None:
             raise DataError(f"vocabulary {self._folder!r} names no end-of-sequence token")
+        # Some have one that their texts do not begin with.
+        self._bos = None if config[_ADD_BOS] is False else named["bos_token"]
         # Where none is named, any will do: padding is told by lengths.
-        self._pad, self._bos = named["pad_token"] or 0, named["bos_token"]
+        self._pad = named["pad_token"] or 0
         listed = self._tokenizer.get_added_tokens_decoder()
         special = {number for number, token in listed.items() if token.special}
         special |= {number for number in named.values() if number is not None}
         special |= {self._vocab[text] for text in self._more_special(config) if text in self._vocab}
+        self._special = frozenset(special)
+        self._by_name = {key: number for key, number in named.items() if number is not None}
         self._control = frozenset(special - {self._unk}) | {self._eos}
         bytes_of = {number for text, number in self._vocab.items() if _BYTE.fullmatch(text)}
         self._reserved = self._control | bytes_of | ({self._unk} - {None})
@@ -95,6 +101,21 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         name = config.get(key)
         usual = _USUAL.get(key, ())
         return next((self._vocab[t] for t in ([name] if name else usual) if t in self._vocab), None)
+
+    @property
+    def folder(self) -> str:
+        """Where its files are."""
+        return self._folder
+
+    @property
+    def special(self) -> Mapping[str, int]:
+        """Special tokens by name, those that no text becomes."""
+        return {self._contents[number]: number for number in self._special}
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Names of special tokens by what tokenizer_config.json calls them, such as bos_token."""
+        return {key: self._contents[number] for key, number in self._by_name.items()}
 
     @property
     def content(self) -> bytes:
@@ -216,7 +237,8 @@ def _read_config(file: epath.Path) -> dict[str, Any]:
     several = content.get(key) or []
     if not isinstance(several, list):
         raise DataError(f"{file}: {key!r} must be a list of tokens, found {quoted(several)}")
-    return found | {key: [_text(value, file, key) for value in several]}
+    texts = [_text(value, file, key) for value in several]
+    return found | {key: texts, _ADD_BOS: content.get(_ADD_BOS)}
 
 
 def _text(value: Any, file: epath.Path, key: str) -> str | None:

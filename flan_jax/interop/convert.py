@@ -14,7 +14,7 @@ from etils import epath
 from flan_jax import files, json_files
 from flan_jax.errors import CheckpointError, ConfigError, quoted
 from flan_jax.instructions.vocabulary import VOCABULARY, vocabulary_fingerprint
-from flan_jax.interop import hf_files, tokenizer_files
+from flan_jax.interop import hf_files, t5x, t5x_export, t5x_files, tokenizer_files
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing
 from flan_jax.training import carried_vocabulary, restore, run_metadata
@@ -118,7 +118,7 @@ def _looks_like(path: epath.Path) -> str:
         return "gguf"
     if (path / hf_files.CONFIG).exists():
         return "hf"
-    return "t5x" if (path / "checkpoint").is_file() else OURS
+    return "t5x" if t5x_files.is_checkpoint(path) else OURS
 
 
 def _vocabulary(found: Found) -> str | None:
@@ -164,6 +164,9 @@ def _write(
             folder, model.config, read, framing, tokenizer=tokenizer, shard_bytes=shard_bytes
         )
         return f"hf:{folder}"
+    if to == "t5x":
+        t5x_export.export_t5x(t5x.table(model.config), model.shapes, read, folder, found.step)
+        return f"t5x:{folder}"
     if to == OURS:
         run = {
             "step": found.step,

@@ -23,7 +23,7 @@ _ARCHITECTURE = "general.architecture"
 _EMBEDDING, _HEAD, _NORM = "token_embd.weight", "output.weight", "output_norm.weight"
 # What Llama 3.1's frequencies are divided by, a factor a pair of a head: there is no key for it.
 _FACTORS = "rope_freqs.weight"
-_LLAMA3 = dict(
+_LLAMA3: dict[str, Any] = dict(
     rope_scaling="llama3",
     rope_low_frequency=1.0,
     rope_high_frequency=4.0,

@@ -1,10 +1,12 @@
 """GGUF files, the form in which llama.cpp keeps models, as published tensors.
 
 Tensors are dequantised with the package gguf, a part of one at a time and to float32. What models
-their metadata describes is in `gguf_decoders`, their tokenizers in `gguf_tokenizer`.
+their metadata describes is in `gguf_decoders`, their tokenizers in `gguf_tokenizer`; `gguf_models`
+opens all of a file.
 """
 
 import functools
+import hashlib
 import math
 import mmap
 import os
@@ -42,9 +44,15 @@ class GGUFTensors:
         self._content = _mapped(path)
         header = gguf_header.read(self._content, self.name, _bytes_of)
         self.metadata: Mapping[str, Any] = header.metadata
+        self._header = header
         self._tensors = header.tensors
         # A stack that is placed in parts along another axis asks for the same rows again.
         self._rows = functools.lru_cache(maxsize=1)(self._dequantised)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the file says before its tensors, as hex digits."""
+        return hashlib.sha256(self._content[: self._header.size]).hexdigest()
 
     @property
     def shapes(self) -> Shapes:

@@ -56,10 +56,12 @@ class Header:
     Attributes:
         metadata: by key; arrays of numbers are NumPy's, those of texts lists.
         tensors: by name.
+        size: bytes of all this.
     """
 
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Stored]
+    size: int
 
 
 class _Cursor:
@@ -96,7 +98,7 @@ class _Cursor:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            return _plain(self._scalars(key, kind, 1)[0])
+            return _plain(self._scalars(key, kind, 1))
         kind, count = self.number("I"), self.number("Q")
         if kind == _STRING:
             self._have(count * 8)  # the lengths alone
@@ -112,9 +114,9 @@ class _Cursor:
         return np.frombuffer(self.take(count * dtype.itemsize), dtype)
 
 
-def _plain(value: np.generic) -> Any:
+def _plain(one: np.ndarray) -> Any:
     """Returns a number as Python's; of a float32 the shortest that rounds to it (1e-6)."""
-    return float(str(value)) if value.dtype == np.float32 else value.item()
+    return float(str(one[0])) if one.dtype == np.float32 else one[0].item()
 
 
 def read(
@@ -145,7 +147,7 @@ def read(
             _once(name, listed, where)
             listed[name] = _stored(cursor, name, where, bytes_of)
         start = _aligned(cursor.at, metadata.get(_ALIGNMENT, 32), where)
-        return Header(metadata, _placed(listed, start, len(content), where))
+        return Header(metadata, _placed(listed, start, len(content), where), cursor.at)
 
 
 def _preamble(cursor: _Cursor, where: str) -> tuple[int, int]:

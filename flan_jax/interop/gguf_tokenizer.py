@@ -18,7 +18,10 @@ from flan_jax.errors import CheckpointError, border, quoted
 from flan_jax.interop.fields import Fields
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+# Counted up when folders are written otherwise, so that those of before are not used.
+FORM = 1
 _KEY = "tokenizer.ggml."
+TOKENS = f"{_KEY}tokens"
 _BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 _SPACE = "▁"
@@ -135,7 +138,7 @@ def tokenizer_texts(metadata: Mapping[str, Any], where: str) -> Mapping[str, str
 
 
 def _listed(fields: Fields, metadata: Mapping[str, Any]) -> _Listed:
-    texts = list(fields.texts(f"{_KEY}tokens"))
+    texts = list(fields.texts(TOKENS))
     _refuse_twice(texts, fields.where)
     kinds = _array(metadata, "token_type", len(texts), fields.where)
     return _Listed(

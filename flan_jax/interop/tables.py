@@ -52,6 +52,8 @@ class Entry:
         transposed: whether the two last axes change places; torch's linear layers are [out, in].
         layer_axis: where theirs is one tensor of all layers, its axis of layers (T5X scans along
             axis 1); ours is 0.
+        split: axis of a layer that theirs has two axes for, and the size of the second of them
+            (heads, and the width of a head).
         first: number of the first layer in their names.
         shift: what their values are more by than ours (GGUF adds 1 to Gemma's norms).
         convert: of their whole tensor of a layer, to what is then transposed, sliced and shifted;
@@ -62,6 +64,7 @@ class Entry:
     theirs: str
     transposed: bool = False
     layer_axis: int | None = None
+    split: tuple[int, int] | None = None
     first: int = 0
     shift: float = 0.0
     convert: Callable[[np.ndarray], np.ndarray] | None = None
@@ -82,6 +85,9 @@ class Entry:
         shape = list(ours[1:] if self.stacked or self.layer_axis is not None else ours)
         if self.transposed:
             shape[-2:] = shape[-1], shape[-2]
+        if self.split is not None:
+            axis, size = self.split
+            shape[axis : axis + 1] = shape[axis] // size, size
         if self.layer_axis is not None:
             shape.insert(self.layer_axis, ours[0])
         return tuple(shape)
@@ -100,13 +106,14 @@ class Entry:
         parts = [self._shifted(self._part(files, name, index[1:])) for name in names]
         return np.stack(parts)
 
-    def _part(self, files: TensorFiles, name: str, index: Slices) -> np.ndarray:
+    def _part(self, files: TensorFiles, name: str, ours: Slices) -> np.ndarray:
         """One of their tensors, cut as ours is and with its axes in our order."""
-        index, axis = list(index), self.layer_axis
+        index, axis = list(ours), self.layer_axis
         layers = index.pop(0) if axis is not None else None
         if self.transposed:
             index[-2:] = index[-1], index[-2]
-        if axis is not None:
+        joined = self._split_index(index)
+        if axis is not None and layers is not None:
             index.insert(axis, layers)
         if self.convert is None:
             part = files.read(name, tuple(index))
@@ -114,7 +121,25 @@ class Entry:
             whole = tuple(slice(0, size) for size in files.shapes[name])
             part = self.convert(files.read(name, whole))[tuple(index)]
         part = part if axis is None else np.moveaxis(part, axis, 0)
+        part = self._joined(part, joined)
         return part.swapaxes(-1, -2) if self.transposed else part
+
+    def _split_index(self, index: list[slice]) -> slice | None:
+        """Makes an index of their two axes from that of ours; what to keep once they are joined."""
+        if self.split is None:
+            return None
+        axis, size = self.split
+        start, stop = index[axis].start, index[axis].stop
+        first = start // size
+        index[axis : axis + 1] = slice(first, -(-stop // size)), slice(0, size)
+        return slice(start - first * size, stop - first * size)
+
+    def _joined(self, part: np.ndarray, kept: slice | None) -> np.ndarray:
+        if self.split is None or kept is None:
+            return part
+        axis = self.split[0] + (self.layer_axis is not None)
+        whole = part.reshape(*part.shape[:axis], -1, *part.shape[axis + 2 :])
+        return whole[(slice(None),) * axis + (kept,)]
 
     def _shifted(self, part: np.ndarray) -> np.ndarray:
         return part - np.asarray(self.shift, part.dtype) if self.shift else part
@@ -126,6 +151,10 @@ class Entry:
         for name, part in zip(self.names(len(value) if self.stacked else 1), parts, strict=True):
             theirs = part + np.asarray(self.shift, part.dtype) if self.shift else part
             theirs = theirs.swapaxes(-1, -2) if self.transposed else theirs
+            if self.split is not None:
+                axis, size = self.split
+                axis += self.layer_axis is not None
+                theirs = theirs.reshape(*theirs.shape[:axis], -1, size, *theirs.shape[axis + 1 :])
             if self.layer_axis is not None:
                 theirs = np.moveaxis(theirs, 0, self.layer_axis)
             yield name, np.ascontiguousarray(theirs)
@@ -162,13 +191,6 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
     by_name = {entry.ours: entry for entry in table.entries}
     assert set(by_name) == set(shapes), set(by_name) ^ set(shapes)
     there = files.shapes
-    # Names are listed only where there could be as many: a configuration may say two billion.
-    layers = max((shapes[e.ours].shape[0] for e in table.entries if e.stacked), default=0)
-    if layers > len(there):
-        raise CheckpointError(
-            f"{files.name} does not fit its own configuration: it has {len(there):,} tensors, too "
-            f"few for {layers:,} layers"
-        )
     expected = {
         name: entry.shape(tuple(shapes[ours].shape))
         for ours, entry in by_name.items()

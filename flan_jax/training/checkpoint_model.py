@@ -37,5 +37,5 @@ def checkpoint_model(path: str | None, model_dir: str | None = None, **numerics:
     found = restore.require(path)
     config = restore.model_of(found).config
     found.release()
-    fields = {field.name for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in numerics.items() if k in fields})
+    own = {name: value for name, value in numerics.items() if name in config.numerics}
+    return dataclasses.replace(config, **own)

@@ -8,4 +8,4 @@ from typing import Any
 from flan_jax.interop.families import decoder, t5
 
 # Modules; a module is no instance of a Protocol that mypy would take for one.
-FAMILIES: tuple[Any, ...] = (decoder, t5)
+FAMILIES: tuple[Any, ...] = (t5, decoder)

@@ -1,0 +1,48 @@
+"""GGUF files opened: a model of the decoder family, and its tokenizer as a folder of ours."""
+
+import os
+
+from etils import epath
+
+from flan_jax import files, settings
+from flan_jax.interop import gguf_decoders, gguf_tokenizer
+from flan_jax.interop.gguf_files import GGUFTensors
+from flan_jax.interop.published import Published
+
+PREFIX = "gguf:"
+
+
+def open_file(where: str) -> Published:
+    """Opens a GGUF file.
+
+    Args:
+        where: the file, without "gguf:".
+
+    Raises:
+        CheckpointError: it is damaged, or of a model that is not known here.
+        OutputError: its tokenizer cannot be written to the cache.
+    """
+    path = files.user_path(where)
+    tensors = GGUFTensors(path)
+    architecture = gguf_decoders.architecture_of(tensors.metadata, tensors.name)
+    config = gguf_decoders.read_config(tensors.metadata, tensors)
+    return Published(
+        f"{PREFIX}{where}",
+        config,
+        gguf_decoders.table(config, architecture),
+        tensors,
+        _vocabularies(tensors),
+        {os.path.basename(path): list(files.stamp(path))},
+    )
+
+
+def _vocabularies(tensors: GGUFTensors) -> tuple[str, ...]:
+    """Returns the file's tokenizer as a folder in the cache, made where it is not there."""
+    if gguf_tokenizer.TOKENS not in tensors.metadata:
+        return ()
+    name = f"{tensors.digest[:16]}-{gguf_tokenizer.FORM}"
+    folder = epath.Path(settings.cache_root()) / "tokenizers" / name
+    # Written last, so that the other is there as well.
+    if not (folder / gguf_tokenizer.TOKENIZER).exists():
+        gguf_tokenizer.write_tokenizer(tensors.metadata, folder, tensors.name)
+    return (str(folder),)

@@ -1,0 +1,123 @@
+"""Both engines take the same two steps from one checkpoint, and score what they made alike."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.engines import t5x as engine
+from flan_jax.instructions.vocabulary import padded_vocab_size
+from flan_jax.interop import convert, t5x, t5x_export, t5x_files
+from flan_jax.models.families import Model
+from flan_jax.models.t5 import T5Config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXPERIMENT = """
+MODEL = 't5_1_1/tiny'
+MIXTURE_OR_TASK_NAME = 'toy_alike'
+MIXTURE_OR_TASK_MODULE = '{module}'
+TASK_FEATURE_LENGTHS = {{'inputs': 32, 'targets': 16}}
+BATCH_SIZE = 4
+PACKING = False
+COMPUTE_DTYPE = 'float32'
+TRAIN_STEPS = 2
+CHECKPOINT_PERIOD = 2
+LOG_PERIOD = 1
+"""
+missing = engine.missing_modules()
+pytestmark = [
+    pytest.mark.t5x,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} cannot be imported"),
+]
+
+
+def flan_jax(*arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, "-m", "flan_jax", *map(str, arguments)],
+        cwd=cwd,
+        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with runs of both engines from one checkpoint, and the experiment's file."""
+    folder = tmp_path_factory.mktemp("two")
+    module = ROOT / "tests" / "toy" / "toy_alike.py"
+    experiment = folder / "experiment.gin"
+    experiment.write_text(EXPERIMENT.format(module=module))
+    config = T5Config(
+        padded_vocab_size(), emb_dim=64, num_heads=4, head_dim=16, num_encoder_layers=2,
+        num_decoder_layers=2, mlp_dim=128, mlp_activations=("gelu", "linear"),
+    )  # fmt: skip
+    model = Model(config)
+    params = model.init(jax.random.key(0))
+    start = t5x_export.export_t5x(
+        t5x.table(config), model.shapes, lambda name: np.asarray(params[name]), folder / "start"
+    )
+    starts = {"t5x": start, "flan_jax": f"t5x:{folder / 'start'}"}
+    for name, where in starts.items():
+        flan_jax(
+            "train", f"--engine={name}", f"--gin_file={experiment}",
+            f"--gin.MODEL_DIR='{folder / name}'", f"--gin.INITIAL_CHECKPOINT_PATH='{where}'",
+            cwd=folder,
+        )  # fmt: skip
+    return folder
+
+
+def parameters(where):
+    """Parameters of a checkpoint of T5X."""
+    files = t5x_files.open_folder(where)
+    whole = {name: tuple(slice(0, size) for size in shape) for name, shape in files.shapes.items()}
+    return {name: files.read(name, index) for name, index in whole.items()}
+
+
+def test_two_steps_are_the_same(trained):
+    convert.convert(str(trained / "flan_jax"), str(trained / "ours"), to="t5x", say=print)
+    before, ours = parameters(trained / "start"), parameters(trained / "ours")
+    theirs = parameters(trained / "t5x")
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        moved = np.abs(value - before[name]).max()
+        assert moved > 0, name
+        np.testing.assert_allclose(ours[name], value, atol=0.01 * moved, rtol=0, err_msg=name)
+
+
+def test_scores_are_the_same(trained):
+    common = ["--mixture=toy_alike", "--gin.EVAL_SPLIT='test'", "--gin.EVAL_BATCH_SIZE=2"]
+    module = ROOT / "tests" / "toy" / "toy_alike.py"
+    flan_jax(
+        "eval", "--engine=t5x", f"--checkpoint={trained / 't5x'}", f"--out={trained / 'scored'}",
+        f"--gin_file={trained / 'experiment.gin'}", *common, cwd=trained,
+    )  # fmt: skip
+    flan_jax(
+        "eval", f"--checkpoint={trained / 'flan_jax'}", f"--out={trained / 'own'}",
+        f"--module={module}", *common, cwd=trained,
+    )  # fmt: skip
+    found = trained / "scored" / "inference_eval"
+    theirs = json.loads((found / "toy_alike-metrics.jsonl").read_text().splitlines()[-1])
+    ours = json.loads((trained / "own" / "metrics.json").read_text())["overall"]
+    assert {name: theirs[name] for name in ("rougeL", "exact_match")} == {
+        name: ours[name] for name in ("rougeL", "exact_match")
+    }
+    said = [predictions(found / "toy_alike-000002.jsonl"), predictions(trained / "own")]
+    assert said[0] == said[1] and len(said[0]) == 4
+
+
+def predictions(path):
+    """What was generated, of each example in the order of their names."""
+    path = path / "predictions.jsonl" if path.is_dir() else path
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    named = {row.get("id") or row["input"]["id"]: row["prediction"] for row in rows}
+    return [named[name] for name in sorted(named)]
