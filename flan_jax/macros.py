@@ -182,6 +182,7 @@ _MODEL = [
         ABOVE_ZERO, "ROPE_LOCAL_THETA", "QUERY_SCALE", "ATTENTION_SOFTCAP", "FINAL_SOFTCAP",
         none=True,
     ),
+    *_declare(Whole(1, 2**20), "MAX_POSITIONS"),
     *_declare(COUNT, "ATTENTION_WINDOW", "GLOBAL_EVERY", none=True),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
     *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),
