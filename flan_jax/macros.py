@@ -160,7 +160,13 @@ _MODEL = [
     # Of padding and the end of a sequence at least; four times what the largest ones have.
     *_declare(Whole(2, 2**20), "VOCAB_SIZE"),
     *_declare(SIZE, "EMB_DIM", "NUM_HEADS", "HEAD_DIM", "MLP_DIM"),
-    *_declare(SIZE, "NUM_KV_HEADS", none=True),
+    *_declare(SIZE, "NUM_KV_HEADS", "ENCODER_NUM_KV_HEADS", none=True),
+    *_declare(
+        SIZE, "ENCODER_EMB_DIM", "ENCODER_NUM_HEADS", "ENCODER_HEAD_DIM", "ENCODER_MLP_DIM"
+    ),
+    *_declare(Whole(1, 2**12), "ENCODER_NUM_LAYERS"),
+    *_declare(ABOVE_ZERO, "ENCODER_QUERY_SCALE", none=True),
+    *_declare(COUNT, "ENCODER_WINDOW", none=True),
     *_declare(Whole(1, 2**12), "NUM_ENCODER_LAYERS", "NUM_DECODER_LAYERS", "NUM_LAYERS"),
     *_declare(OneOf(("rotary", "relative", "none")), "POSITIONS"),
     *_declare(ABOVE_ZERO, "ROPE_THETA", "ROPE_FACTOR", "ROPE_LOW_FREQUENCY", "ROPE_HIGH_FREQUENCY"),
@@ -176,6 +182,7 @@ _MODEL = [
         ABOVE_ZERO, "ROPE_LOCAL_THETA", "QUERY_SCALE", "ATTENTION_SOFTCAP", "FINAL_SOFTCAP",
         none=True,
     ),
+    *_declare(Whole(1, 2**20), "MAX_POSITIONS"),
     *_declare(COUNT, "ATTENTION_WINDOW", "GLOBAL_EVERY", none=True),
     *_declare(Names(alone=False, each="activations"), "MLP_ACTIVATIONS"),
     *_declare(YesNo(), "LOGITS_VIA_EMBEDDING", "RELATIVE_ATTENTION_PER_LAYER"),

@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "T5Config": ("flan_jax.models.t5", "T5Config"),
     "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
     "T5GemmaConfig": ("flan_jax.models.t5gemma", "T5GemmaConfig"),
+    "BartConfig": ("flan_jax.models.bart", "BartConfig"),
 }
 
 # What opens a published model (`interop.published.Published`), made from what follows the colon.

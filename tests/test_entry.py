@@ -149,7 +149,7 @@ def test_gin(capsys):
     experiment = "gin_configs/experiments/super_ni_tiny.gin"
     assert run(["gin", experiment, "--gin.TRAIN_STEPS=7"]) == 0
     said = capsys.readouterr().out
-    assert said.index("EMB_DIM = 64") < said.index("TrainConfig.mixture") < said.index("= 7")
+    assert said.index("TrainConfig.mixture") < said.index("EMB_DIM = 64") < said.index("= 7")
     assert run(["gin", experiment, "--engine=t5x"]) == 0
     assert "t5x" in capsys.readouterr().out
     with pytest.raises(FlanJaxError, match="did you mean 't5x'"):

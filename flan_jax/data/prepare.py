@@ -63,12 +63,12 @@ class PreparedMixture:
             for units in self.units
         ]
 
-    def tables_for(self, added: int) -> list[TaskTable]:
-        """Returns `tables` for a model that adds so many tokens to each prompt."""
-        if not added:
+    def tables_for(self, added: tuple[int, int]) -> list[TaskTable]:
+        """Returns `tables` for a model that adds so many tokens to each prompt and answer."""
+        if not any(added):
             return self.tables
         return [
-            dataclasses.replace(table, lengths_RxNx2=table.lengths_RxNx2 + (added, 0))
+            dataclasses.replace(table, lengths_RxNx2=table.lengths_RxNx2 + added)
             for table in self.tables
         ]
 

@@ -47,6 +47,8 @@ DOWNLOADED = (
     ("pytorch_model*", *_SIDE_FILES),
 )
 _MOST_BYTES = 1 << 26
+# What classes with an output head call the rest of the model.
+_MODEL = "model."
 # transformers' own; a file is one part of a model that is read as one.
 SHARD_BYTES = 5 * 10**9
 
@@ -199,11 +201,15 @@ def open_folder(where: str) -> Published:
     fields = _config_of(folder)
     family = family_of(fields)
     config = family.read_config(fields)
+    table = family.table(config)
+    tensors = tensors_of(folder)
+    if any(entry.theirs.startswith(_MODEL) for entry in table.entries):
+        tensors = tables.with_prefix(tensors, _MODEL)
     return Published(
         f"{PREFIX}{where}",
         config,
-        family.table(config),
-        tensors_of(folder),
+        table,
+        tensors,
         vocabularies(folder, fields),
         _content(folder),
     )

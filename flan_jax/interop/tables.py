@@ -118,8 +118,7 @@ class Entry:
         if self.convert is None:
             part = files.read(name, tuple(index))
         else:
-            whole = tuple(slice(0, size) for size in files.shapes[name])
-            part = self.convert(files.read(name, whole))[tuple(index)]
+            part = self.convert(_whole(files, name))[tuple(index)]
         part = part if axis is None else np.moveaxis(part, axis, 0)
         part = self._joined(part, joined)
         return part.swapaxes(-1, -2) if self.transposed else part
@@ -168,12 +167,15 @@ class Table:
         entries: one a parameter of ours.
         copies: of tensors that may stand in files a second time, what they have to equal; written
             where `written_copies` names them.
+        zeros: names of tensors that may be there if they are nothing but zeros: what a published
+            class has and no published model uses.
         ignored: names of tensors that may be there and mean nothing (tables that are computed).
     """
 
     entries: tuple[Entry, ...]
     copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     written_copies: tuple[str, ...] = ()
+    zeros: tuple[str, ...] = ()
     ignored: Callable[[str], bool] = lambda name: False
 
 
@@ -197,9 +199,8 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
         for name in entry.names(shapes[ours].shape[0])
     }
     missing = [name for name in expected if name not in there]
-    known = [*expected, *table.copies]
-    extra = [n for n in there if n not in expected and n not in table.copies]
-    extra = [name for name in extra if not table.ignored(name)]
+    known = dict.fromkeys([*expected, *table.copies, *table.zeros])
+    extra = [name for name in there if name not in known and not table.ignored(name)]
     misshapen = [
         f"{name} is {_size(there[name])}, and has to be {_size(shape)}"
         for name, shape in expected.items()
@@ -207,9 +208,10 @@ def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
     ]
     problems = {
         "missing": _hinted(missing, extra),
-        "of no such model": _hinted(extra, known),
+        "of no such model": _hinted(extra, list(known)),
         "of another shape": misshapen,
         "not the copies they should be": [] if missing else _differing(table, files),
+        "not zeros": [name for name in table.zeros if name in there and _whole(files, name).any()],
     }
     said = [f"{kind}: {_several(found)}" for kind, found in problems.items() if found]
     if said:
@@ -229,10 +231,13 @@ def _differing(table: Table, files: TensorFiles) -> list[str]:
         if copy not in there:
             continue
         same = tuple(there[copy]) == tuple(there[original])
-        whole = tuple(slice(0, size) for size in there[copy])
-        if not same or not np.array_equal(files.read(copy, whole), files.read(original, whole)):
+        if not same or not np.array_equal(_whole(files, copy), _whole(files, original)):
             found.append(f"{copy} (of {original})")
     return found
+
+
+def _whole(files: TensorFiles, name: str) -> np.ndarray:
+    return files.read(name, tuple(slice(0, size) for size in files.shapes[name]))
 
 
 def _several(names: Sequence[str]) -> str:
@@ -291,3 +296,29 @@ def unload(
 def bytes_of(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     """Returns the bytes of all parameters."""
     return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in shapes.values())
+
+
+class Prefixed:
+    """Tensors under names with a prefix that their files leave out, as `TensorFiles`."""
+
+    def __init__(self, files: TensorFiles, prefix: str):
+        self.name = files.name
+        self._files, self._prefix = files, prefix
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shape of every tensor by its name with the prefix."""
+        return {f"{self._prefix}{name}": shape for name, shape in self._files.shapes.items()}
+
+    def read(self, name: str, index: Slices) -> np.ndarray:
+        """See `TensorFiles.read`."""
+        return self._files.read(name.removeprefix(self._prefix), index)
+
+
+def with_prefix(files: TensorFiles, prefix: str) -> TensorFiles:
+    """Returns tensors under names with a prefix, whether their files have it or not.
+
+    Some models were published by a class that is a part of the one that a table is of.
+    """
+    there = any(name.startswith(prefix) for name in files.shapes)
+    return files if there else Prefixed(files, prefix)

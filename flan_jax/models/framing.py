@@ -88,6 +88,8 @@ class Framing:
         bos_id: what a prompt begins with; None: nothing.
         prompt_eos: whether EOS ends a prompt too, as T5's, and FLAN's, which parts prompt and
             answer by it (Wei et al. 2022, section 2.4).
+        answer_bos_id: what an answer begins with, learnt and generated like the rest of it, as
+            BART's; None: nothing.
     """
 
     pad_id: int
@@ -95,11 +97,12 @@ class Framing:
     start_id: int | None = None
     bos_id: int | None = None
     prompt_eos: bool = True
+    answer_bos_id: int | None = None
 
     @property
-    def added(self) -> int:
-        """Tokens by which a prompt may become longer than what was prepared of it."""
-        return int(self.bos_id is not None)
+    def added(self) -> tuple[int, int]:
+        """Tokens by which a prompt and an answer may become longer than what was prepared."""
+        return int(self.bos_id is not None), int(self.answer_bos_id is not None)
 
     def prompt(self, tokens: np.ndarray, length: int) -> np.ndarray:
         """Returns a prepared prompt, which may end in EOS, as the model reads it.
@@ -110,18 +113,22 @@ class Framing:
         """
         if not self.prompt_eos and len(tokens) and tokens[-1] == self.eos_id:
             tokens = tokens[:-1]
-        if self.bos_id is None:
-            return trim(tokens, length, self.eos_id)
-        cut = trim(tokens, max(length - 1, 0), self.eos_id)
-        return np.concatenate([[self.bos_id], cut]).astype(np.int32)
+        return self._after(self.bos_id, tokens, length)
 
     def answer(self, tokens: np.ndarray, length: int) -> np.ndarray:
         """Returns a prepared answer, which ends in EOS, cut to `length` tokens."""
-        return trim(tokens, length, self.eos_id)
+        return self._after(self.answer_bos_id, tokens, length)
+
+    def _after(self, first: int | None, tokens: np.ndarray, length: int) -> np.ndarray:
+        """Returns a token and others behind it, cut to a length, as `trim` cuts."""
+        if first is None:
+            return trim(tokens, length, self.eos_id)
+        cut = trim(tokens, max(length - 1, 0), self.eos_id)
+        return np.concatenate([[first], cut]).astype(np.int32)
 
     def spoken(self, tokens: np.ndarray) -> list[int]:
         """Returns what a model generated up to EOS, special tokens left out."""
         ids = [int(token) for token in tokens]
         if self.eos_id in ids:
             ids = ids[: ids.index(self.eos_id)]
-        return [token for token in ids if token != self.pad_id]
+        return [token for token in ids if token not in (self.pad_id, self.answer_bos_id)]

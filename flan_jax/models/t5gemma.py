@@ -9,18 +9,19 @@ suffixes are those of `flan_jax.models.decoder`.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from flan_jax.errors import ConfigError
-from flan_jax.models import attention, decoding, layers
+from flan_jax.models import attention
 from flan_jax.models import decoder as decoder_lib
 from flan_jax.models.attention import Attention, KeysValues, Rotation, Seen, segment_mask
 from flan_jax.models.decoder import Decoder, DecoderConfig, DecoderLayer
-from flan_jax.models.framing import Framing, Sequences, SpecialTokens
+from flan_jax.models.encoder_decoder import Cache, EncoderDecoderModel
+from flan_jax.models.framing import Framing, SpecialTokens
 from flan_jax.models.layers import dropout, fold
 from flan_jax.models.layouts import EncoderDecoder
 
@@ -134,25 +135,7 @@ class CrossLayer(DecoderLayer):
         return self.fed(x_BxTxD, key), kv
 
 
-class T5GemmaCache(NamedTuple):
-    """State of decoding a batch; a tree of arrays, fit for `lax.while_loop`.
-
-    Attributes:
-        step: int32 [], tokens fed so far.
-        kv: keys and values of the fed tokens, [L, B, G, max_length, K]; in beam search B times the
-            number of beams.
-        cross_kv: those of the encoder's output, [L, B, G, S, K], all of it in every layer, whatever
-            the window of the layer's self attention.
-        encoder_mask_Bx1x1xS: True at input tokens.
-    """
-
-    step: jax.Array
-    kv: KeysValues
-    cross_kv: KeysValues
-    encoder_mask_Bx1x1xS: jax.Array
-
-
-class T5Gemma(nnx.Module):
+class T5Gemma(EncoderDecoderModel):
     """T5Gemma; see the module docstring for the batch."""
 
     def __init__(self, config: T5GemmaConfig, rngs: nnx.Rngs):
@@ -172,13 +155,13 @@ class T5Gemma(nnx.Module):
     ) -> jax.Array:
         """Returns what the output head reads, [B, T, D] in the compute dtype."""
         encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
-        encoded_BxSxD = self._encode(
+        encoded_BxSxD = self.encoded(
             batch["encoder_input_tokens"],
             encoder_segments_BxS,
             batch.get("encoder_positions"),
             fold(dropout_key, 0),
         )
-        return self._decode(
+        return self.decoded(
             encoded_BxSxD,
             encoder_segments_BxS,
             batch["decoder_input_tokens"],
@@ -187,20 +170,21 @@ class T5Gemma(nnx.Module):
             fold(dropout_key, 1),
         )
 
-    def _encode(
+    def encoded(
         self,
         tokens_BxS: jax.Array,
         segments_BxS: jax.Array,
         positions_BxS: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
+        """Returns the encoder's output [B, S, D]; values at padding are meaningless."""
         everywhere = jnp.ones_like(tokens_BxS)
         x_BxSxD, _ = self.encoder.forward(
             tokens_BxS, segments_BxS, positions_BxS, everywhere, dropout_key=fold(key, 0)
         )
         return dropout(x_BxSxD, self.config.encoder.dropout_rate, fold(key, 1))
 
-    def _decode(
+    def decoded(
         self,
         encoded_BxSxD: jax.Array,
         encoder_segments_BxS: jax.Array,
@@ -229,61 +213,20 @@ class T5Gemma(nnx.Module):
         )
         return dropout(x_BxTxD, self.config.dropout_rate, fold(key, 1))
 
-    def prompt_states(self, prompts: Sequences) -> jax.Array:
-        """Returns the encoder's output [B, S, D]; values at padding are meaningless."""
-        return self._encode(prompts.tokens_BxS, prompts.real_BxS.astype(jnp.int32))
+    def cross_layers(self) -> nnx.Module:
+        """Returns the decoder's stacked layers."""
+        return self.decoder.layers
 
-    def score_answers(
-        self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
-    ) -> jax.Array:
-        """Returns the log-probabilities [B, T] of answers; see `families.FamilyModule`."""
-        start_Bx1 = jnp.full_like(answers.tokens_BxS[:, :1], framing.start_id)
-        tokens_BxT = jnp.concatenate([start_Bx1, answers.tokens_BxS[:, :-1]], axis=1)
-        hidden_BxTxD = self._decode(
-            self.prompt_states(prompts)[prompt_B],
-            prompts.real_BxS[prompt_B].astype(jnp.int32),
-            tokens_BxT,
-            jnp.ones_like(tokens_BxT),  # padding comes last, and no earlier position sees it
-        )
-        return decoding.chosen_log_probs(self.output_head()(hidden_BxTxD), answers)
-
-    def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
-        """Returns the tokens [B] to feed to the first `decode_step`: the start token."""
-        return jnp.full(prompts.lengths_B.shape, framing.start_id, jnp.int32)
-
-    def start_decoding(self, prompts: Sequences, *, max_length: int) -> T5GemmaCache:
-        """Encodes prompts and makes room for `max_length` decoding steps."""
-        encoded_BxSxD = self.prompt_states(prompts)
-
-        def body(layer: CrossLayer, index: jax.Array, carry: None, _: None) -> Any:
-            return carry, layer.cross_attention.keys_values(encoded_BxSxD)
-
-        cross_kv = layers.scan_layers(body, self.decoder.layers, None)[1]
-        (*outer, _, head_dim), dtype = cross_kv.keys.shape, cross_kv.keys.dtype
-        room = jnp.zeros((*outer, max_length, head_dim), dtype)
-        return T5GemmaCache(
-            step=jnp.zeros((), jnp.int32),
-            kv=KeysValues(room, room),
-            cross_kv=cross_kv,
-            encoder_mask_Bx1x1xS=prompts.real_BxS[:, None, None],
-        )
-
-    def decode_step(
-        self, cache: T5GemmaCache, tokens_B: jax.Array
-    ) -> tuple[jax.Array, T5GemmaCache]:
-        """Feeds one token a row; returns float32 logits_BxV of the next, and the new cache.
-
-        At most `max_length` steps fit a cache; a further one overwrites its last entry.
-        """
-        rows, count = tokens_B.shape[0], cache.encoder_mask_Bx1x1xS.shape[0]
-        cross_mask = jnp.repeat(cache.encoder_mask_Bx1x1xS, rows // count, axis=0)
+    def step(self, cache: Cache, tokens_B: jax.Array) -> tuple[jax.Array, KeysValues]:
+        """Runs one position; see `EncoderDecoderModel`."""
+        cross_mask = self.cross_mask(cache, tokens_B.shape[0])
         place_M = jnp.arange(cache.kv.keys.shape[3])
         seen = (place_M <= cache.step)[None, None, None]
 
         def call(layer: CrossLayer, x: jax.Array, see: Any, inputs: Any, **options: Any) -> Any:
             return layer(x, see, Seen(inputs[1], cross_mask), **options)
 
-        hidden_Bx1xD, new_kv = self.decoder.run(
+        return self.decoder.run(
             self.decoder.embedded(tokens_B[:, None]),
             cache.step[None, None],
             self.decoder.masks(seen, cache.step[None], place_M),
@@ -291,13 +234,4 @@ class T5Gemma(nnx.Module):
             (cache.kv, cache.cross_kv),
             keep_kv=True,
             call=call,
-        )
-        kv = cache.kv.insert(new_kv, cache.step, axis=3)
-        logits_BxV = self.output_head()(hidden_Bx1xD)[:, 0]
-        return logits_BxV, cache._replace(step=cache.step + 1, kv=kv)
-
-    def gather_beams(self, cache: T5GemmaCache, beams_BxN: jax.Array) -> T5GemmaCache:
-        """Rearranges the rows of each example; see `DecodingModel.gather_beams`."""
-        return cache._replace(
-            kv=KeysValues(*(decoding.gather_beams(x, beams_BxN, axis=1) for x in cache.kv))
         )

@@ -163,6 +163,18 @@ def test_a_misspelt_optimizer_is_answered_with_the_nearest():
         engine.choose("OPTIMIZER", "adafctor", makers)
 
 
+def test_what_t5x_cannot_start_from_or_run_is_refused():
+    assert engine.restore_path(None) == []
+    assert engine.restore_path("gs://bucket/checkpoint_1") == "gs://bucket/checkpoint_1"
+    assert engine.restore_path("t5x:/a/checkpoint_1") == "/a/checkpoint_1"
+    with pytest.raises(ConfigError, match="flan-jax convert hf:.* --to=t5x"):
+        engine.restore_path("hf:google/flan-t5-base")
+    overrides = ["MODEL=umt5/small", "MODEL_DIR=x"]
+    experiment = "gin_configs/experiments/minilab_tiny.gin"
+    with pytest.raises(ConfigError, match="RELATIVE_ATTENTION_PER_LAYER.*engine flan_jax"):
+        config.compose(experiment, "t5x", "train", overrides)
+
+
 def test_decoding_means_on_t5x_what_it_means_here():
     def decoder(method, top_p=1.0):
         made = engine.decoder(method, 0.7, 5, top_p, 0.6, sample=print, beam=repr)

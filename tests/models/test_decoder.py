@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -128,7 +129,8 @@ PARAMETER_COUNTS = {
     "gemma3/1b": 999_885_952, "gemma3/4b": 3_880_263_168, "gemma3/12b": 11_766_034_176,
     "gemma3/27b": 27_009_346_304, "flan/137b": 137_474_617_344, "flan/68b": 68_754_616_320,
     "flan/8b": 8_607_373_312, "flan/2b": 2_108_020_480, "flan/422m": 407_004_672,
-    "flan/tiny": 1_590_528,
+    "flan/tiny": 1_590_528, "t5gemma/2b_2b": 5_596_853_760,
+    "t5gemma/9b_2b": 12_292_375_296, "t5gemma/9b_9b": 20_333_401_088,
 }  # fmt: skip
 
 
@@ -137,7 +139,8 @@ def test_published_sizes():
     from flan_jax.commands import common
 
     folder = ROOT / "gin_configs" / "models"
-    own = [path for path in folder.rglob("*.gin") if "'decoder'" in path.read_text()]
+    family = re.compile("FAMILY = '(decoder|t5gemma)'")
+    own = [path for path in folder.rglob("*.gin") if family.search(path.read_text())]
     names = {path.relative_to(folder).with_suffix("").as_posix() for path in own}
     assert names == set(PARAMETER_COUNTS)
     for name, count in PARAMETER_COUNTS.items():
@@ -176,7 +179,7 @@ print("lowered", len(text), sum(leaf.size for leaf in model.shapes.values()))
 """
 
 
-@pytest.mark.parametrize("name", ["llama3/8b", "t5_1_1/xxl"])
+@pytest.mark.parametrize("name", ["llama3/8b", "t5_1_1/xxl", "t5gemma/9b_9b"])
 def test_large_models_are_sharded_and_lowered_without_being_made(name):
     """On 64 virtual devices: shapes, shardings and the train step, and no weights."""
     env = {"XLA_FLAGS": "--xla_force_host_platform_device_count=64", "JAX_PLATFORMS": "cpu"}
