@@ -19,7 +19,7 @@ _GATED = {
     "gelu_pytorch_tanh": ("gelu", "linear"),
     "gelu": ("gelu_exact", "linear"),
 }
-_ACTIVATIONS = {ours: theirs for theirs, ours in _GATED.items()}
+_ACTIVATIONS: Mapping[tuple[str, ...], str] = {o: t for t, o in _GATED.items()}
 # Gemma's: norms kept as offsets from 1 and on both sides of a block, scaled embeddings.
 _GEMMA = dict(norm_offset=True, post_norms=True, scaled_embeddings=True)
 _SLIDING, _FULL = "sliding_attention", "full_attention"
