@@ -121,6 +121,9 @@ def test_an_example_without_targets_takes_no_place_among_them():
 def test_a_decoder_reads_prompt_and_answer_in_one_sequence():
     rows = [[make_example([11, 12, EOS], [21, EOS]), make_example([13, EOS], [22, 23, EOS])]]
     batch = SEQUENCE.rows(rows, 7, 5, packed=True)
+    # Positions that a loss counts, and up to the five that there may be, others of no weight.
+    positions = batch.pop("decoder_loss_positions")
+    assert positions.dtype == np.int32 and positions.tolist() == [[3, 4, 7, 8, 9]]
     assert all(array.dtype == np.int32 and array.shape == (1, 12) for array in batch.values())
     assert {name: array[0].tolist() for name, array in batch.items()} == {
         "decoder_target_tokens": [11, 12, EOS, 21, EOS, 13, EOS, 22, 23, EOS, 0, 0],
@@ -145,7 +148,7 @@ def test_a_decoder_row_is_what_seqio_makes_of_the_same_example():
     converter = seqio.PrefixLMFeatureConverter(pack=False)
     expected = next(converter(dataset, {"inputs": 6, "targets": 4}).as_numpy_iterator())
     batch = SEQUENCE.rows([[example]], 6, 4, packed=False)
-    assert set(batch) - set(expected) == {"decoder_segment_ids"}
+    assert set(batch) - set(expected) == {"decoder_segment_ids", "decoder_loss_positions"}
     for name in set(batch) & set(expected):  # SeqIO shifts into the padding, where nothing counts
         values = batch[name]
         assert values[0, :5].tolist() == expected[name][:5].tolist(), name

@@ -95,7 +95,9 @@ def test_no_text_becomes_a_special_token(loaded, kind, text):
     if kind == "bytes":
         assert one.decode(ids) == text
     if kind == "unigram" and "é" not in text:
-        assert one.decode(ids) == one.decode(one.encode(one.decode(ids))) == text.removeprefix(" ")
+        said = one.decode(ids)
+        assert said == text.removeprefix(" ")
+        assert one.decode(one.encode(said)) == said.removeprefix(" ")  # as of any other text
 
 
 def test_what_is_unknown_stays_unknown(loaded):
