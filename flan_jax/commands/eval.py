@@ -17,13 +17,7 @@ TAKES_GIN = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        type=common.path,
-        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
-        "gguf:FILE, t5x:FOLDER",
-    )
+    inherit.add_checkpoint_argument(parser)
     parser.add_argument(
         "--engine", default="flan_jax", help="flan_jax (default), or t5x where it is installed"
     )
@@ -37,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates."""
-    from flan_jax import config, files
+    from flan_jax import files
     from flan_jax.errors import ConfigError, border
 
     files.check_out_folder(args.out)
@@ -47,16 +41,8 @@ def run(args: argparse.Namespace) -> int:
     # What training is configured by rides along in the macros; its loop does not.
     modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
     common.register(modules)
-    from flan_jax.training import restore
-
-    found = restore.require(args.checkpoint, terminal.warn)
-    config.run_imports(args.gin_file)
-    inherited = inherit.part(found, args.trust)
     overrides = [f"MIXTURE_OR_TASK_NAME={args.mixture}", *args.gin_overrides]
-    parts = config.compose_parts(args.gin_file, "flan_jax", "eval", overrides, inherited)
-    inherit.check(found, parts, inherited, args)
-    common.configure(parts, modules)
-    config.import_modules(args.module)
+    found = inherit.configure(args, "eval", modules, overrides)
     from flan_jax.evaluation.evaluate import EvalConfig, evaluate
     from flan_jax.scoring import report
     from flan_jax.training import processes

@@ -19,13 +19,7 @@ TAKES_GIN = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        type=common.path,
-        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
-        "gguf:FILE, t5x:FOLDER",
-    )
+    inherit.add_checkpoint_argument(parser)
     parser.add_argument(
         "--input", type=common.path, help="file of JSON lines, - for standard input (default: "
         "what is typed in, where that is a terminal)",
@@ -39,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answers."""
-    from flan_jax import config, files
+    from flan_jax import files
     from flan_jax.errors import ConfigError, border
 
     typed = args.input is None and sys.stdin.isatty()
@@ -50,15 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.evaluation import inference
 
     requests = [] if typed else _requests(args.input)
-    from flan_jax.training import restore
-
-    found = restore.require(args.checkpoint, terminal.warn)
-    config.run_imports(args.gin_file)
-    inherited = inherit.part(found, args.trust)
-    parts = config.compose_parts(args.gin_file, "flan_jax", "infer", args.gin_overrides, inherited)
-    inherit.check(found, parts, inherited, args)
-    common.configure(parts, modules)
-    config.import_modules(args.module)
+    found = inherit.configure(args, "infer", modules, args.gin_overrides)
     with border(f"settings of checkpoint {found.path}", ConfigError):
         chosen = inference.InferConfig()  # type: ignore[call-arg]
     if chosen.decoding.method == "beam" and typed:

@@ -18,6 +18,17 @@ from flan_jax.errors import CheckpointError, quoted
 _MODULE = "MIXTURE_OR_TASK_MODULE"
 
 
+def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        type=common.path,
+        help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
+        "gguf:FILE, t5x:FOLDER",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --module and --trust."""
     common.add_module_argument(parser)
@@ -27,6 +38,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="import the task modules that the checkpoint names, and read the places it names: "
         "for checkpoints of your own",
     )
+
+
+def configure(
+    args: argparse.Namespace, run: str, modules: Sequence[str], overrides: Sequence[str]
+) -> Any:
+    """Opens the checkpoint that a verb was given, and configures the verb by it.
+
+    Args:
+        args: what was asked for: `checkpoint`, `gin_file`, `module` and `trust`.
+        run: name of the run file.
+        modules: those that define what it binds; registered already.
+        overrides: `NAME=value` of the command line.
+
+    Returns:
+        The checkpoint, a `flan_jax.training.checkpoints.Found`.
+
+    Raises:
+        FlanJaxError: there is no such checkpoint, or see `check` and `common.configure`.
+    """
+    from flan_jax.training import restore
+
+    found = restore.require(args.checkpoint, terminal.warn)
+    config.run_imports(args.gin_file)
+    inherited = part(found, args.trust)
+    parts = config.compose_parts(args.gin_file, "flan_jax", run, overrides, inherited)
+    check(found, parts, inherited, args)
+    common.configure(parts, modules)
+    config.import_modules(args.module)
+    return found
 
 
 def part(found: Any, trust: bool = False) -> config.Part:

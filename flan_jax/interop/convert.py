@@ -15,6 +15,7 @@ from flan_jax import files, json_files
 from flan_jax.errors import CheckpointError, ConfigError, quoted
 from flan_jax.instructions.vocabulary import VOCABULARY, vocabulary_fingerprint
 from flan_jax.interop import hf_files, t5x, t5x_export, t5x_files, tokenizer_files
+from flan_jax.models import families
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing
 from flan_jax.training import carried_vocabulary, restore, run_metadata
@@ -79,7 +80,7 @@ def convert(
     found = restore.require(where, say)
     model = restore.model_of(found)
     if dtype is not None:
-        model = Model(_of_dtype(model.config, dtype))
+        model = Model(families.with_param_dtype(model.config, dtype))
     ours = not isinstance(found, restore.Released)
     to = to or ("hf" if ours else OURS)
     spec = _vocabulary(found)
@@ -99,18 +100,6 @@ def convert(
         with files.writing(target):
             made.rename(target)
     return f"wrote {dst} ({to}); largest difference of logits {off:.1e}"
-
-
-def _of_dtype(config: Any, dtype: str) -> Any:
-    """Returns a configuration, and those within it, with parameters of a dtype."""
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name == "param_dtype":
-            changed[field.name] = dtype
-        elif dataclasses.is_dataclass(value):
-            changed[field.name] = _of_dtype(value, dtype)
-    return dataclasses.replace(config, **changed)
 
 
 def _named(src: str, source: str | None) -> str:

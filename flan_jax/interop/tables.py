@@ -6,7 +6,6 @@ second list of names for export, and no transformation that cannot be undone to 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -54,7 +53,6 @@ class Entry:
             axis 1); ours is 0.
         split: axis of a layer that theirs has two axes for, and the size of the second of them
             (heads, and the width of a head).
-        first: number of the first layer in their names.
         shift: what their values are more by than ours (GGUF adds 1 to Gemma's norms).
         convert: of their whole tensor of a layer, to what is then transposed, sliced and shifted;
             for formats that are only read.
@@ -65,7 +63,6 @@ class Entry:
     transposed: bool = False
     layer_axis: int | None = None
     split: tuple[int, int] | None = None
-    first: int = 0
     shift: float = 0.0
     convert: Callable[[np.ndarray], np.ndarray] | None = None
 
@@ -78,7 +75,7 @@ class Entry:
         """Returns the names of their tensors, `layers` of them where ours is a stack."""
         if not self.stacked:
             return [self.theirs]
-        return [self.theirs.replace(LAYER, str(self.first + i)) for i in range(layers)]
+        return [self.theirs.replace(LAYER, str(i)) for i in range(layers)]
 
     def shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of each of their tensors, given that of ours."""
@@ -165,8 +162,8 @@ class Table:
 
     Attributes:
         entries: one a parameter of ours.
-        copies: of tensors that may stand in files a second time, what they have to equal; written
-            where `written_copies` names them.
+        copies: of tensors that may stand in files a second time, what they have to equal; they are
+            not written.
         zeros: names of tensors that may be there if they are nothing but zeros: what a published
             class has and no published model uses.
         ignored: names of tensors that may be there and mean nothing (tables that are computed).
@@ -174,7 +171,6 @@ class Table:
 
     entries: tuple[Entry, ...]
     copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    written_copies: tuple[str, ...] = ()
     zeros: tuple[str, ...] = ()
     ignored: Callable[[str], bool] = lambda name: False
 
@@ -284,18 +280,9 @@ def unload(
         read: returns one of our parameters by name.
         dtype: of the tensors; None keeps that of the parameters.
     """
-    copies = {original: name for name, original in table.copies.items()}
     for entry in table.entries:
         for name, value in entry.write(read(entry.ours)):
-            value = value if dtype is None else value.astype(dtype)
-            yield name, value
-            if copies.get(name) in table.written_copies:
-                yield copies[name], value
-
-
-def bytes_of(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-    """Returns the bytes of all parameters."""
-    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in shapes.values())
+            yield name, value if dtype is None else value.astype(dtype)
 
 
 class Prefixed:

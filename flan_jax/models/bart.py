@@ -8,7 +8,6 @@ are those of `flan_jax.models.layers`.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -258,26 +257,6 @@ class Bart(EncoderDecoderModel):
     def cross_layers(self) -> nnx.Module:
         """Returns the decoder's stacked layers."""
         return self.decoder.layers
-
-    def hidden_states(
-        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
-    ) -> jax.Array:
-        """Returns what the output head reads, [B, T, D] in the compute dtype."""
-        encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
-        encoded_BxSxD = self.encoded(
-            batch["encoder_input_tokens"],
-            encoder_segments_BxS,
-            batch.get("encoder_positions"),
-            fold(dropout_key, 0),
-        )
-        return self.decoded(
-            encoded_BxSxD,
-            encoder_segments_BxS,
-            batch["decoder_input_tokens"],
-            segments_BxT,
-            batch.get("decoder_positions"),
-            fold(dropout_key, 1),
-        )
 
     def encoded(
         self,

@@ -4,15 +4,17 @@ A model takes part by being an `EncoderDecoderModel`. (T5, whose relative positi
 rows, has its own.)
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flan_jax.models import decoding, layers
+from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import KeysValues
 from flan_jax.models.framing import Framing, Sequences
+from flan_jax.models.layers import fold
 
 
 class Cache(NamedTuple):
@@ -39,6 +41,26 @@ class EncoderDecoderModel(nnx.Module):
     def output_head(self) -> nnx.Module:
         """Returns the module that maps hidden states [..., D] to float32 logits [..., V]."""
         raise NotImplementedError
+
+    def hidden_states(
+        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what the output head reads, [B, T, D] in the compute dtype."""
+        encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
+        encoded_BxSxD = self.encoded(
+            batch["encoder_input_tokens"],
+            encoder_segments_BxS,
+            batch.get("encoder_positions"),
+            fold(dropout_key, 0),
+        )
+        return self.decoded(
+            encoded_BxSxD,
+            encoder_segments_BxS,
+            batch["decoder_input_tokens"],
+            segments_BxT,
+            batch.get("decoder_positions"),
+            fold(dropout_key, 1),
+        )
 
     def encoded(
         self,

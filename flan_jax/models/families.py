@@ -244,10 +244,20 @@ def with_numerics(config: Any, **numerics: Any) -> Any:
         config: of a family.
         **numerics: fields by name; those that are not among a configuration's are left out.
     """
-    changed = {name: value for name, value in numerics.items() if name in config.numerics}
+    return _replaced(config, numerics, lambda config: config.numerics)
+
+
+def with_param_dtype(config: Any, dtype: str) -> Any:
+    """Returns a configuration, and those within it, with parameters of a dtype."""
+    return _replaced(config, {"param_dtype": dtype}, lambda config: vars(config))
+
+
+def _replaced(config: Any, values: Mapping[str, Any], names: Callable[[Any], Any]) -> Any:
+    """Replaces those fields, also of configurations within one, that `names` has of each."""
+    changed = {name: value for name, value in values.items() if name in names(config)}
     for field in dataclasses.fields(config):
         if dataclasses.is_dataclass(value := getattr(config, field.name)):
-            changed[field.name] = with_numerics(value, **numerics)
+            changed[field.name] = _replaced(value, values, names)
     return dataclasses.replace(config, **changed)
 
 

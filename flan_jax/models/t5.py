@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flan_jax import macros
-from flan_jax.errors import ConfigError, quoted
 from flan_jax.kinds import Whole, require
 from flan_jax.models import attention, decoding, layers
 from flan_jax.models.attention import Attention, KeysValues, segment_mask
@@ -104,12 +103,7 @@ class T5Config:
         )
         # A list (from JSON) would make the config unhashable, and so unfit as a static argument.
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
-        unknown = [name for name in self.mlp_activations if name not in layers.ACTIVATIONS]
-        if unknown or not self.mlp_activations:
-            raise ConfigError(
-                f"MLP_ACTIVATIONS {quoted(self.mlp_activations)}: names must be among "
-                f"{', '.join(layers.ACTIVATIONS)}, such as ('gelu', 'linear')"
-            )
+        layers.check_activations(self.mlp_activations)
         buckets, distance = "relative_attention_num_buckets", "relative_attention_max_distance"
         # Of each direction of the encoder there is one bucket of one distance, and one of more.
         require(buckets, self.relative_attention_num_buckets, Whole(4, macros.SIZE.most))

@@ -150,26 +150,6 @@ class T5Gemma(EncoderDecoderModel):
         """Returns the module that maps hidden states [..., D] to float32 logits [..., V]."""
         return self.decoder.output_head()
 
-    def hidden_states(
-        self, batch: Mapping[str, jax.Array], *, dropout_key: jax.Array | None = None
-    ) -> jax.Array:
-        """Returns what the output head reads, [B, T, D] in the compute dtype."""
-        encoder_segments_BxS, segments_BxT = attention.batch_segments(batch)
-        encoded_BxSxD = self.encoded(
-            batch["encoder_input_tokens"],
-            encoder_segments_BxS,
-            batch.get("encoder_positions"),
-            fold(dropout_key, 0),
-        )
-        return self.decoded(
-            encoded_BxSxD,
-            encoder_segments_BxS,
-            batch["decoder_input_tokens"],
-            segments_BxT,
-            batch.get("decoder_positions"),
-            fold(dropout_key, 1),
-        )
-
     def encoded(
         self,
         tokens_BxS: jax.Array,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from published import load_params
+from published import load_params, said
 
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.interop import tables
@@ -131,12 +131,6 @@ def test_logits_padded_and_packed(pair, rows):
         np.testing.assert_allclose(right[number, :length], logits, atol=1e-4)
         np.testing.assert_allclose(packed[0, start : start + length], logits, atol=1e-4)
         start += length
-
-
-def said(row):
-    """Up to EOS; what fills a row behind it is each library's own."""
-    row = [int(token) for token in row]
-    return row[: row.index(1) + 1] if 1 in row else row
 
 
 def test_generation_token_for_token(pair, rows):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from published import load_params
+from published import Example, load_params, said
 
 from flan_jax.errors import CheckpointError
 from flan_jax.interop import tables
@@ -37,11 +37,6 @@ LENGTHS = (23, 9, 1)
 
 class Special:
     pad_id, eos_id, bos_id = 0, 1, 2
-
-
-class Example:
-    def __init__(self, inputs, targets):
-        self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
 
 
 @dataclasses.dataclass
@@ -127,11 +122,6 @@ def test_logits_alone_and_packed(pair, rows, answers):
         np.testing.assert_allclose(padded[number, :length], expected, atol=1e-4)
         np.testing.assert_allclose(packed[0, start : start + length], expected, atol=1e-4)
         start += length
-
-
-def said(row):
-    row = [int(token) for token in row]
-    return row[: row.index(1) + 1] if 1 in row else row
 
 
 @pytest.mark.parametrize("beams", [1, 3])

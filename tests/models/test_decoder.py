@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from published import Example
 
 from flan_jax.errors import ConfigError
 from flan_jax.models.decoder import DecoderConfig
@@ -33,11 +34,6 @@ CONFIGS = {
     "windows": dict(positions="relative", window=4, global_every=3, qk_norm=True),
     "all_windows": dict(window=3, attention_softcap=2.0, post_norms=True, attention_chunk=4),
 }
-
-
-class Example:
-    def __init__(self, inputs, targets):
-        self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
 
 
 class Special:

@@ -37,3 +37,16 @@ def load_params(model: Model, table: tables.Table, state_dict, sharding=None):
 def unloaded(table: tables.Table, params):
     """The published tensors of parameters of ours, by name."""
     return dict(tables.unload(table, lambda name: np.asarray(params[name])))
+
+
+class Example:
+    """See `layouts.Tokenized`."""
+
+    def __init__(self, inputs, targets):
+        self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
+
+
+def said(row, eos_id=1):
+    """Up to EOS; what fills a row behind it is each library's own."""
+    row = [int(token) for token in row]
+    return row[: row.index(eos_id) + 1] if eos_id in row else row

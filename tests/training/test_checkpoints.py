@@ -229,7 +229,8 @@ def child(text: str, devices: int, *arguments: str) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize(("after", "milliseconds"), [(2, 0), (15, 20), (30, 45)])
+# Before the save of 3 begins, 1 is proven; a save that follows may overtake the proof of the last.
+@pytest.mark.parametrize(("after", "milliseconds"), [(3, 0), (15, 20), (30, 45)])
 def test_sigkill_among_saves_and_removals(tmp_path, after, milliseconds):
     process = child(KILLED, 1, str(tmp_path))
     while max(checkpoints.list_steps(str(tmp_path)), default=0) < after:
