@@ -7,8 +7,9 @@ Nothing heavy is imported, so that a value is refused before anything slow begin
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean, quoted
 
@@ -225,6 +226,57 @@ class Text(_Literal):
     def words(self, value: Any) -> str:
         """See `Kind`."""
         return _text_words(value, "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern(Text):
+    """A regular expression for names, such as ".*/attention/.*".
+
+    It may be a checkpoint's, and so anybody's: only single characters repeat, and at most `_MOST`
+    parts of it do without end, so that a name is matched or not in a moment.
+    """
+
+    _MOST: ClassVar[int] = 4
+    _SINGLE: ClassVar[tuple[str, ...]] = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
+
+    def fits(self, value: Any) -> bool:
+        """See `Kind`."""
+        if not super().fits(value) or len(value) > 1000:
+            return False
+        try:
+            re.compile(value)
+            return self._unbounded(re._parser.parse(value)) <= self._MOST  # type: ignore[attr-defined]
+        except (re.error, ValueError, OverflowError, RecursionError):
+            return False
+
+    def _unbounded(self, tree: Any) -> int:
+        """Parts that repeat without end; ValueError where what repeats is no single character."""
+        count = 0
+        for what, argument in tree:
+            if "REPEAT" in str(what):
+                _, most, repeated = argument
+                if most > 1 and any(str(kind) not in self._SINGLE for kind, _ in repeated):
+                    raise ValueError
+                count += (most > 1) + self._unbounded(repeated)
+            else:
+                count += sum(self._unbounded(part) for part in _trees(argument))
+        return count
+
+    def words(self, value: Any) -> str:
+        """See `Kind`."""
+        return (
+            "a regular expression in which only single characters repeat, in at most "
+            f"{self._MOST} places"
+        )
+
+
+def _trees(argument: Any) -> Iterator[Any]:
+    """Yields the parts of a regular expression within an argument of one of them."""
+    if isinstance(argument, re._parser.SubPattern):  # type: ignore[attr-defined]
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for part in argument:
+            yield from _trees(part)
 
 
 @dataclasses.dataclass(frozen=True)

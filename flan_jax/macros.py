@@ -21,6 +21,7 @@ from flan_jax.kinds import (
     Names,
     Number,
     OneOf,
+    Pattern,
     Place,
     Table,
     Text,
@@ -60,6 +61,7 @@ PLAIN_NAME = Checked(
     lambda value: isinstance(value, str) and re.fullmatch(r"\w+", value) is not None,
     "a name of letters, digits and underscores",
 )
+PATTERN = Pattern()
 STEPS = Checked(
     lambda value: first_and_last(value) is not None, "first:last, such as 10:12, two steps"
 )
@@ -211,6 +213,18 @@ _LEARNING = [
     ),
     *_declare(COUNT, "LOSS_CHUNK", none=True),
 ]  # fmt: skip
+_TRAINABLE = [
+    *_declare(PATTERN, "TRAINABLE"),
+    *_declare(Place(), "BASE_CHECKPOINT_PATH", none=True, path=True, local=True),
+    *_declare(OneOf(("float32", "bfloat16", "int8")), "FROZEN_DTYPE"),
+    *_declare(Whole(1, 2**12), "LORA_RANK", "SOFT_PROMPT_LENGTH"),
+    *_declare(ABOVE_ZERO, "LORA_ALPHA"),
+    *_declare(YesNo(), "LORA_RANK_STABILIZED"),
+    *_declare(PATTERN, "LORA_TARGETS", none=True),
+    *_declare(BELOW_ONE, "LORA_DROPOUT"),
+    *_declare(OneOf(("random", "vocabulary", "labels")), "SOFT_PROMPT_INIT"),
+    *_declare(Names(each="labels"), "SOFT_PROMPT_LABELS"),
+]
 _BETWEEN_STEPS = [
     *_declare(COUNT, "CHECKPOINT_PERIOD", "KEEP_CHECKPOINTS", "KEEP_BEST_CHECKPOINTS"),
     *_declare(COUNT, "KEEP_CHECKPOINT_PERIOD", "STOP_PATIENCE", none=True),
@@ -283,7 +297,8 @@ _SETTINGS = [
 TABLE: dict[str, Macro] = {
     macro.name: macro
     for group in (
-        _RUN, _MODEL, _LEARNING, _BETWEEN_STEPS, _EVALUATION, _STUDIES, _ALIGNMENT, _SETTINGS
+        _RUN, _MODEL, _LEARNING, _TRAINABLE, _BETWEEN_STEPS, _EVALUATION, _STUDIES, _ALIGNMENT,
+        _SETTINGS,
     )
     for macro in group
 }  # fmt: skip

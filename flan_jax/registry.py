@@ -22,6 +22,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "DecoderConfig": ("flan_jax.models.decoder", "DecoderConfig"),
     "T5GemmaConfig": ("flan_jax.models.t5gemma", "T5GemmaConfig"),
     "BartConfig": ("flan_jax.models.bart", "BartConfig"),
+    "TunedConfig": ("flan_jax.adapters.tuned", "TunedConfig"),
 }
 
 # What opens a published model (`interop.published.Published`), made from what follows the colon.

@@ -79,15 +79,25 @@ ROOMS = {
     "scoring": ("instructions", "natural_instructions"),
     "selector": ("instructions", "pages"),
     "data": ("instructions",),
-    "training": ("instructions", "data", "models"),
-    "interop": ("instructions", "models", "training"),
+    "adapters": ("models",),
+    "training": ("instructions", "data", "models", "adapters"),
+    "interop": ("instructions", "models", "adapters", "training"),
     "engines": ("training",),
     "evaluation": ("instructions", "data", "models", "training", "scoring"),
     "studies": ("instructions", "training", "evaluation", "scoring", "selector", "pages"),
     "tasks": ("instructions", "natural_instructions", "scoring"),
 }
 # Rooms that compute; no other imports jax or what is built on it.
-COMPUTING = ("models", "interop", "training", "engines", "evaluation", "studies", "commands")
+COMPUTING = (
+    "models",
+    "adapters",
+    "interop",
+    "training",
+    "engines",
+    "evaluation",
+    "studies",
+    "commands",
+)
 # Where modules are imported by a name that is not written there: verbs of the command line, what a
 # user names, the module that a user's function is of, what a verb registers, and the one table.
 BY_NAME = {

@@ -42,6 +42,8 @@ class EvalConfig:
         decoding: how answers are chosen.
         sharding: preset in `mesh.PRESETS`.
         mesh_shape: overrides the preset's devices by mesh axis.
+        base_checkpoint_path: what the frozen weights of a tuned model are read from; None where
+            this machine remembers it.
     """
 
     model: Any
@@ -57,6 +59,7 @@ class EvalConfig:
     decoding: Decoding = Decoding()
     sharding: str = "data"
     mesh_shape: Mapping[str, int] | None = None
+    base_checkpoint_path: str | None = None
 
     def __post_init__(self) -> None:
         macros.check(
@@ -128,7 +131,8 @@ def _evaluate(
     mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
     model = Model(config.model)
     check_vocabulary(config.model.vocab_size)
-    found = restore.open_as(checkpoint, model, say) if checkpoint else None
+    base = config.base_checkpoint_path
+    found = restore.open_as(checkpoint, model, say, base) if checkpoint else None
     modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()
 
     def examined(fresh: bool) -> PreparedMixture:

@@ -46,6 +46,8 @@ class InferConfig:
         decoding: how answers are chosen.
         sharding: preset in `mesh.PRESETS`.
         mesh_shape: overrides the preset's devices by mesh axis.
+        base_checkpoint_path: what the frozen weights of a tuned model are read from; None where
+            this machine remembers it.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class InferConfig:
     decoding: Decoding = Decoding()
     sharding: str = "data"
     mesh_shape: Mapping[str, int] | None = None
+    base_checkpoint_path: str | None = None
 
     def __post_init__(self) -> None:
         macros.check(
@@ -143,7 +146,7 @@ class Answerer:
         mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
         self._model = Model(config.model)
         check_vocabulary(config.model.vocab_size)
-        found = restore.open_as(checkpoint, self._model, say)
+        found = restore.open_as(checkpoint, self._model, say, config.base_checkpoint_path)
         self.identity = [found.run, dict(config.feature_lengths), config.decoding.describe()]
         self._params: Params = restore.weights(found, self._model, mesh)
         found.release()

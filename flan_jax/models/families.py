@@ -22,6 +22,7 @@ from flan_jax import registry
 from flan_jax.errors import ConfigError, did_you_mean
 from flan_jax.models.decoding import DecodingModel
 from flan_jax.models.framing import Framing, Sequences, SpecialTokens
+from flan_jax.models.layers import give_dropout_keys
 from flan_jax.models.layouts import Layout, Targets
 
 Params = dict[str, jax.Array]
@@ -80,6 +81,8 @@ class Family(Protocol):
         numerics: names of fields in which two models may differ and still share parameters.
         row_layout: how examples become batches.
         prompt_parameters: regular expression of the parameters that `prompt_states` reads.
+
+    A family may say which parameters train, by a method `trains(name)`; else all do.
     """
 
     vocab_size: int
@@ -175,6 +178,12 @@ class Model:
         return {_name(path): tuple(param.axes) for path, param in self._abstract[1]}
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the parameters that train: all, but for a family that says otherwise."""
+        trains = getattr(self.config, "trains", lambda name: True)
+        return tuple(name for name in self.shapes if trains(name))
+
+    @property
     def token_parameters(self) -> list[str]:
         """Names of the parameters with one row or column a token of the vocabulary."""
         return [name for name, axes in self.axes.items() if "vocab" in axes]
@@ -210,6 +219,8 @@ class Model:
     ) -> tuple[jax.Array, Any]:
         """Returns the hidden states of `targets` [B, T, D], and what maps them to logits."""
         module = self.bind(params)
+        if dropout_key is not None:
+            give_dropout_keys(module, dropout_key)
         hidden = module.hidden_states(batch, dropout_key=dropout_key)
         return self.config.row_layout.at_targets(batch, hidden), module.output_head()
 
@@ -221,7 +232,7 @@ class Model:
         """Returns what makes two models incompatible: family and shape, not numerics.
 
         A field with the metadata "unstated" is left out at its default: one that came later than
-        checkpoints that are still to be read.
+        checkpoints that are still to be read. One with the metadata "family" is a family's.
         """
         return {"family": type(self.config).__name__, **_stated(self.config)}
 
@@ -232,7 +243,11 @@ def _stated(config: Any) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         unstated = field.metadata.get("unstated") and value == field.default
-        if field.name not in config.numerics and not unstated:
+        if field.name in getattr(config, "numerics", ()) or unstated:
+            continue
+        if field.metadata.get("family"):
+            found[field.name] = {"family": type(value).__name__, **_stated(value)}
+        else:
             found[field.name] = _stated(value) if dataclasses.is_dataclass(value) else value
     return found
 
@@ -244,7 +259,7 @@ def with_numerics(config: Any, **numerics: Any) -> Any:
         config: of a family.
         **numerics: fields by name; those that are not among a configuration's are left out.
     """
-    return _replaced(config, numerics, lambda config: config.numerics)
+    return _replaced(config, numerics, lambda config: getattr(config, "numerics", ()))
 
 
 def with_param_dtype(config: Any, dtype: str) -> Any:

@@ -90,6 +90,7 @@ class Framing:
             answer by it (Wei et al. 2022, section 2.4).
         answer_bos_id: what an answer begins with, learnt and generated like the rest of it, as
             BART's; None: nothing.
+        soft_prompt: tokens of trained vectors in front of a prompt, behind BOS.
     """
 
     pad_id: int
@@ -98,11 +99,20 @@ class Framing:
     bos_id: int | None = None
     prompt_eos: bool = True
     answer_bos_id: int | None = None
+    soft_prompt: tuple[int, ...] = ()
 
     @property
     def added(self) -> tuple[int, int]:
         """Tokens by which a prompt and an answer may become longer than what was prepared."""
-        return int(self.bos_id is not None), int(self.answer_bos_id is not None)
+        return len(self._before_prompt), len(self._before_answer)
+
+    @property
+    def _before_prompt(self) -> tuple[int, ...]:
+        return (*(() if self.bos_id is None else (self.bos_id,)), *self.soft_prompt)
+
+    @property
+    def _before_answer(self) -> tuple[int, ...]:
+        return () if self.answer_bos_id is None else (self.answer_bos_id,)
 
     def prompt(self, tokens: np.ndarray, length: int) -> np.ndarray:
         """Returns a prepared prompt, which may end in EOS, as the model reads it.
@@ -113,18 +123,16 @@ class Framing:
         """
         if not self.prompt_eos and len(tokens) and tokens[-1] == self.eos_id:
             tokens = tokens[:-1]
-        return self._after(self.bos_id, tokens, length)
+        return self._after(self._before_prompt, tokens, length)
 
     def answer(self, tokens: np.ndarray, length: int) -> np.ndarray:
         """Returns a prepared answer, which ends in EOS, cut to `length` tokens."""
-        return self._after(self.answer_bos_id, tokens, length)
+        return self._after(self._before_answer, tokens, length)
 
-    def _after(self, first: int | None, tokens: np.ndarray, length: int) -> np.ndarray:
-        """Returns a token and others behind it, cut to a length, as `trim` cuts."""
-        if first is None:
-            return trim(tokens, length, self.eos_id)
-        cut = trim(tokens, max(length - 1, 0), self.eos_id)
-        return np.concatenate([[first], cut]).astype(np.int32)
+    def _after(self, before: tuple[int, ...], tokens: np.ndarray, length: int) -> np.ndarray:
+        """Returns tokens behind others, cut to a length, as `trim` cuts."""
+        cut = trim(tokens, max(length - len(before), 0), self.eos_id)
+        return np.concatenate([before, cut]).astype(np.int32) if before else cut
 
     def spoken(self, tokens: np.ndarray) -> list[int]:
         """Returns what a model generated up to EOS, special tokens left out."""

@@ -163,11 +163,21 @@ class Linear(nnx.Module):
         kernel = kernel_init(rngs.params(), (in_dim, out_dim), param_dtype)
         self.kernel = nnx.Param(kernel, axes=axes)
         self.bias = nnx.Param(jnp.zeros((out_dim,), param_dtype), axes=axes[1:]) if bias else None
+        # What `flan_jax.adapters` adds: of an int8 kernel the scale of each output, an adapter, and
+        # the key of its dropout.
+        self.kernel_scale: Any = nnx.data(None)
+        self.lora: Any = nnx.data(None)
+        self.lora_key: Any = nnx.data(None)
 
     def __call__(self, x: jax.Array, *, out_dtype: Any = None) -> jax.Array:
         """Maps x [..., in_dim] to [..., out_dim], accumulated in `out_dtype` (default: dtype)."""
         out_dtype = out_dtype or self.dtype
         y = flat_matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype), out_dtype)
+        if self.kernel_scale is not None:
+            y = y * self.kernel_scale[...].astype(out_dtype)
+        if self.lora is not None:
+            key = None if self.lora_key is None else self.lora_key[...]
+            y = y + self.lora(x, out_dtype, key)
         return y if self.bias is None else y + self.bias[...].astype(out_dtype)
 
 
@@ -187,6 +197,9 @@ class Embed(nnx.Module):
         self.dtype = dtype
         table = stddev * jax.random.normal(rngs.params(), (vocab_size, dim), param_dtype)
         self.embedding = nnx.Param(table, axes=("vocab", "embed"))
+        # What `flan_jax.adapters` adds: of an int8 table the scale of each row, and further rows.
+        self.embedding_scale: Any = nnx.data(None)
+        self.soft_prompt: Any = nnx.data(None)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """Looks up tokens [...] and returns [..., D].
@@ -198,12 +211,26 @@ class Embed(nnx.Module):
         # would have to change places with those of other tokens.
         table_VxD = constrain(self.embedding[...], "vocab", "activation_embed")
         # Rows are cast after the lookup: the gradient is then summed over tokens in float32.
-        return jnp.take(table_VxD, tokens, axis=0).astype(self.dtype)
+        rows = _rows(table_VxD, tokens, self.embedding_scale).astype(self.dtype)
+        if self.soft_prompt is None:
+            return rows
+        size = self.embedding.shape[0]
+        # Of what lies in the vocabulary no row is looked up, so none has a gradient.
+        beyond = jnp.where(tokens < size, self.soft_prompt.shape[0], tokens - size)
+        further = jnp.take(self.soft_prompt[...], beyond, axis=0).astype(self.dtype)
+        return jnp.where((tokens < size)[..., None], rows, further)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Scores x [..., D] against every row of the table; returns float32 [..., V]."""
         table_VxD = self.embedding[...].astype(self.dtype)
-        return flat_matmul(x.astype(self.dtype), table_VxD.T, jnp.float32)
+        logits = flat_matmul(x.astype(self.dtype), table_VxD.T, jnp.float32)
+        return logits if self.embedding_scale is None else logits * self.embedding_scale[...]
+
+
+def _rows(table_VxD: jax.Array, tokens: jax.Array, scale_V: nnx.Param | None) -> jax.Array:
+    """Looks up tokens [...]; integers have no NaN to fill with, their scales have."""
+    rows = jnp.take(table_VxD, tokens, axis=0)
+    return rows if scale_V is None else rows * jnp.take(scale_V[...], tokens)[..., None]
 
 
 def _constrain_logits(logits: jax.Array) -> jax.Array:
@@ -241,6 +268,19 @@ class OutputHead(nnx.Module):
         """Maps hidden states [B, T, D] to float32 logits [B, T, V]."""
         logits = self.kernel(hidden, out_dtype=jnp.float32)
         return _constrain_logits(soft_cap(logits, self.softcap))
+
+
+class DropoutKey(nnx.Variable):
+    """The random key of one adapter's dropout, or of a stack of them."""
+
+
+def give_dropout_keys(module: nnx.Module, key: jax.Array) -> None:
+    """Gives each adapter of a model that drops a key of its own; those of a stack one each."""
+    for number, (_, node) in enumerate(nnx.iter_graph(module)):
+        if isinstance(node, Linear) and node.lora is not None and node.lora.dropout_rate > 0:
+            own = jax.random.fold_in(key, number)
+            stack = node.kernel.shape[:-2]
+            node.lora_key = DropoutKey(jax.random.split(own, stack) if stack else own)
 
 
 def relative_position_buckets(num_buckets: int, max_distance: int) -> np.ndarray:

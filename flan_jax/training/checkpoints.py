@@ -389,8 +389,8 @@ def restore_params(
         theirs = stored.get(name)
         if ours != theirs:
             raise CheckpointError(
-                f"{found.path}: parameter {name} {_shape(theirs)} there and {_shape(ours)} in this "
-                "model"
+                f"{found.path}: parameter {name} {shape_words(theirs)} there and "
+                f"{shape_words(ours)} in this model"
             )
     wanted = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
@@ -401,7 +401,8 @@ def restore_params(
     return read if part is None else {**target, **read}
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
+def shape_words(shape: tuple[int, ...] | None) -> str:
+    """Says of which shape a parameter is, None being none."""
     return "does not exist" if shape is None else f"has shape {shape}"
 
 

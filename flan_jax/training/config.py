@@ -70,6 +70,8 @@ class TrainConfig:
         initial_checkpoint_path: run or checkpoint whose weights a new run starts from.
         initial_checkpoint_part: regular expression of the names of the parameters to take from
             there; None takes all.
+        base_checkpoint_path: what the frozen weights are read from, where not all trains and that
+            is another one than `initial_checkpoint_path`, from which what trains starts.
         save: when to save.
         retention: which checkpoints to keep.
         log_period: steps between reports.
@@ -100,6 +102,7 @@ class TrainConfig:
     prepared_dir: str | None = None
     initial_checkpoint_path: str | None = None
     initial_checkpoint_part: str | None = None
+    base_checkpoint_path: str | None = None
     save: SaveSchedule = dataclasses.field(default_factory=lambda: SaveSchedule(1000, stride=10))
     retention: Retention = dataclasses.field(default_factory=Retention)
     log_period: int = 10

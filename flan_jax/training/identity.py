@@ -8,6 +8,7 @@ from flan_jax.errors import MOST_QUOTED, CheckpointError, quoted
 # What to do about each kind of change, for the message.
 _NAMES = {
     "model": "model",
+    "base": "frozen weight",
     "vocabulary": "vocabulary",
     "tasks": "templates or data of task",
     "rates": "mixing rate of task",

@@ -177,23 +177,39 @@ def _chunked(loss: Loss, head: nnx.Module, hidden_BxTxD: jax.Array, per_token: A
 
         return jax.lax.scan(step, LossSums.zeros(), (hidden_chunks, rest))[0]
 
-    def forward(params: Any, hidden_chunks: jax.Array, rest: Any) -> tuple[LossSums, Any]:
-        gradient = jax.grad(of_chunk, argnums=(0, 1), has_aux=True)
+    def forward(*primals: Any) -> tuple[LossSums, Any]:
+        params, hidden_chunks, rest = jax.tree.map(lambda x: x.value, primals)
+        leaves, tree = jax.tree.flatten(params)
+        # A head that is frozen has no gradient; that of an embedding table is as large as it.
+        trained = [x.perturbed for x in jax.tree.leaves(primals[0])]
+
+        def of_trained(some: Any, hidden: jax.Array, rest: Any) -> tuple[jax.Array, LossSums]:
+            some = iter(some)
+            both = [next(some) if one else leaf for one, leaf in zip(trained, leaves, strict=True)]
+            return of_chunk(jax.tree.unflatten(tree, both), hidden, rest)
+
+        some = [leaf for one, leaf in zip(trained, leaves, strict=True) if one]
+        gradient = jax.grad(of_trained, argnums=(0, 1), has_aux=True)
 
         def step(carry: Any, chunk: Any) -> tuple[Any, jax.Array]:
-            sums, d_params = carry
-            (more, d_hidden), chunk_sums = gradient(params, *chunk)
-            return (sums + chunk_sums, jax.tree.map(jnp.add, d_params, more)), d_hidden
+            sums, d_some = carry
+            (more, d_hidden), chunk_sums = gradient(some, *chunk)
+            return (sums + chunk_sums, jax.tree.map(jnp.add, d_some, more)), d_hidden
 
-        start = (LossSums.zeros(), jax.tree.map(jnp.zeros_like, params))
-        (sums, d_params), d_hidden = jax.lax.scan(step, start, (hidden_chunks, rest))
-        return sums, (d_params, d_hidden)
+        start = (LossSums.zeros(), jax.tree.map(jnp.zeros_like, some))
+        (sums, d_some), d_hidden = jax.lax.scan(step, start, (hidden_chunks, rest))
+        found = iter(d_some)
+        return sums, (
+            jax.tree.unflatten(tree, [next(found) if one else None for one in trained]),
+            d_hidden,
+        )
 
     def backward(gradients: Any, cotangent: LossSums) -> Any:
+        # Of its sums the objective alone is differentiated.
         scaled = jax.tree.map(lambda g: (g * cotangent.objective).astype(g.dtype), gradients)
         return *scaled, None
 
-    total.defvjp(forward, backward)
+    total.defvjp(forward, backward, symbolic_zeros=True)
     return total(params, chunks[0], chunks[1:])
 
 

@@ -134,9 +134,10 @@ def parameter_shardings(
         ConfigError: a mesh axis does not divide the axis it shards; names a size that would.
     """
     found = {}
-    for name, names in axes.items():
+    for name, shape in shapes.items():
+        names = axes[name]
         spec = partition_spec(names, RULES)
-        for axis, mesh_axis, size in zip(names, spec, shapes[name].shape, strict=True):
+        for axis, mesh_axis, size in zip(names, spec, shape.shape, strict=True):
             parts = mesh.shape[mesh_axis] if mesh_axis else 1
             if size % parts:
                 near = max(n for n in range(1, parts) if size % n == 0)

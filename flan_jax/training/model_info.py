@@ -55,6 +55,7 @@ class Row:
         axes: logical axis names.
         sharding: mesh axis of each array axis, "-" where it is not sharded.
         bytes: on each device.
+        trains: whether it does.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Row:
     axes: tuple[str | None, ...]
     sharding: tuple[str, ...]
     bytes: int
+    trains: bool
 
 
 def bytes_per_device(leaf: Any, sharding: Any) -> int:
@@ -70,11 +72,13 @@ def bytes_per_device(leaf: Any, sharding: Any) -> int:
     return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
-def rows(recipe: state_lib.StepRecipe, shardings: state_lib.TrainState) -> list[Row]:
+def rows(recipe: state_lib.StepRecipe, mesh: Any) -> list[Row]:
     """Returns one row a parameter."""
     found = []
+    shardings = state_lib.parameter_shardings(recipe, mesh)
+    trained = recipe.model.trained
     for name, leaf in recipe.model.shapes.items():
-        sharding = shardings.params[name]
+        sharding = shardings[name]
         spec = [*sharding.spec, *[None] * (len(leaf.shape) - len(sharding.spec))]
         found.append(
             Row(
@@ -84,6 +88,7 @@ def rows(recipe: state_lib.StepRecipe, shardings: state_lib.TrainState) -> list[
                 recipe.model.axes[name],
                 tuple(_mesh_axis(axis, sharding.mesh) for axis in spec),
                 bytes_per_device(leaf, sharding),
+                name in trained,
             )
         )
     return found
@@ -96,12 +101,12 @@ def _mesh_axis(axis: Any, mesh: Any) -> str:
 
 def table(recipe: state_lib.StepRecipe, shardings: state_lib.TrainState, mesh: Any) -> str:
     """Returns the table as text, with totals below."""
-    parameters = rows(recipe, shardings)
+    parameters = rows(recipe, mesh)
     lines = [("parameter", "shape", "axes", "sharding", "dtype", "bytes/device")]
     for row in parameters:
         lines.append(
             (
-                row.name,
+                row.name if row.trains else f"{row.name} (frozen)",
                 " x ".join(map(str, row.shape)),
                 " ".join(axis or "-" for axis in row.axes),
                 " ".join(row.sharding),
@@ -124,7 +129,9 @@ def _totals(
     recipe: state_lib.StepRecipe, shardings: state_lib.TrainState, mesh: Any, parameters: list[Row]
 ) -> list[str]:
     count = sum(math.prod(row.shape) for row in parameters)
-    optimizer = jax.eval_shape(recipe.optimizer.init, recipe.model.shapes)
+    trained = sum(math.prod(row.shape) for row in parameters if row.trains)
+    share = f", of which {trained:,} ({100 * trained / count:.2g} %) train"
+    optimizer = jax.eval_shape(recipe.optimizer.init, recipe.trained)
     state = sum(
         bytes_per_device(leaf, sharding)
         for leaf, sharding in zip(
@@ -134,7 +141,7 @@ def _totals(
     weights = sum(row.bytes for row in parameters)
     axes = ", ".join(f"{name} {count}" for name, count in mesh.shape.items())
     return [
-        f"parameters: {count:,} in {len(parameters)} arrays",
+        f"parameters: {count:,} in {len(parameters)} arrays{share if trained < count else ''}",
         f"mesh: {axes} ({math.prod(mesh.shape.values())} devices)",
         f"on each device: {size(weights)} of parameters, {size(state)} of optimizer state",
     ]

@@ -61,8 +61,12 @@ class Optimizer:
         else:
             parts.append(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=1e-8))
         if self.weight_decay:
-            mask = {name: is_decayed(names) for name, names in axes.items()}
-            parts.append(optax.add_decayed_weights(self.weight_decay, mask))
+            parts.append(
+                optax.add_decayed_weights(
+                    self.weight_decay,
+                    lambda params: {name: is_decayed(axes[name]) for name in params},
+                )
+            )
         parts.append(optax.scale_by_learning_rate(self.schedule.build()))
         return optax.chain(*parts)
 

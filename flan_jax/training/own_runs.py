@@ -24,6 +24,8 @@ REMEMBERED = (
     "SUPER_NI_DIR", "SUPER_NI_TASKS", "NI_V1_DIR", "FLAN_TEMPLATES", "TFDS_DATA_DIR",
     "PREPARED_DIR",
 )  # fmt: skip
+# ... and what the frozen weights of a tuned model were read from.
+BASE = "BASE_CHECKPOINT_PATH"
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 1000
 
@@ -34,19 +36,22 @@ def folder() -> Path:
     return Path(base) / "flan_jax" / "runs"
 
 
-def remember(model_dir: str, before: Mapping[str, Any] | None = None) -> str:
+def remember(
+    model_dir: str, before: Mapping[str, Any] | None = None, base: str | None = None
+) -> str:
     """Notes what the run in `model_dir` was given, and returns the name of the note.
 
     Args:
         model_dir: directory of the run.
         before: what the checkpoint says of the run that this one continues.
+        base: what its frozen weights are read from, where it has any.
 
     Raises:
         OutputError: nothing can be written there.
     """
     known = str((before or {}).get("run_id", ""))
     name = known if recall({"run_id": known}, model_dir) is not None else secrets.token_hex(16)
-    given = {key: settings.setting(key) for key in REMEMBERED}
+    given = {**{key: settings.setting(key) for key in REMEMBERED}, BASE: base}
     note = {
         "model_dir": _real(model_dir),
         "settings": {key: _place(str(value)) for key, value in given.items() if value},
@@ -71,7 +76,7 @@ def recall(run: Mapping[str, Any], checkpoint: epath.PathLike) -> dict[str, str]
         place, given = note.text("model_dir"), note.inner("settings")
         if os.path.commonpath([place, _real(checkpoint)]) != place:
             return None
-        return {key: given.text(key) for key in REMEMBERED if key in given.object}
+        return {key: given.text(key) for key in (*REMEMBERED, BASE) if key in given.object}
     except (FlanJaxError, ValueError):
         return None
 
@@ -81,9 +86,19 @@ def _real(path: epath.PathLike) -> str:
 
 
 def _place(value: str) -> str:
-    """A path that means the same wherever one stands; SUPER_NI_TASKS may be names instead."""
-    there = not files.is_remote(value) and os.path.exists(value)
-    return os.path.abspath(value) if there else value
+    """A path that means the same wherever one stands.
+
+    It may be a name instead (SUPER_NI_TASKS), have a prefix (hf:FOLDER) or end in a step (RUN@9).
+    """
+    prefix, colon, rest = value.partition(":")
+    if colon and prefix.isalnum() and not rest.startswith("//"):
+        return f"{prefix}:{_place(rest)}"
+    folder, at, step = value.rpartition("@") if "@" in value else (value, "", "")
+    if files.is_remote(value) or not (os.path.exists(folder) or os.path.exists(value)):
+        return value
+    return (
+        os.path.abspath(value) if os.path.exists(value) else f"{os.path.abspath(folder)}{at}{step}"
+    )
 
 
 def _forget_oldest(notes: epath.Path) -> None:

@@ -20,11 +20,12 @@ from flan_jax.errors import CheckpointError, did_you_mean, first_line, quoted
 from flan_jax.instructions.vocabulary import SETTING, VOCABULARY, vocabulary_fingerprint
 from flan_jax.models import families
 from flan_jax.models.families import Model, Params
-from flan_jax.training import checkpoints, identity, stored_settings
+from flan_jax.training import checkpoints, identity, own_runs, stored_settings, tuned_weights
 from flan_jax.training import (
     mesh as mesh_lib,
 )
 from flan_jax.training.checkpoints import Found
+from flan_jax.training.tuned_weights import Merged, OnBase
 
 # Than this no field of a model's config is larger.
 _LARGEST = 2**31
@@ -60,13 +61,17 @@ class Released(Found):
         return self.published.params(wanted)
 
 
-def require(where: str, say: Callable[[str], None] = checkpoints.log.warning) -> Found:
+def require(
+    where: str, say: Callable[[str], None] = checkpoints.log.warning, base: str | None = None
+) -> Found:
     """Opens a checkpoint of ours or a published model, by the name a person gives it.
 
     Args:
         where: what `checkpoints.require` takes; or "hf:" and a folder of transformers or a name on
             the hub, "gguf:" and a file, "t5x:" and a checkpoint of T5X.
         say: called with what was passed over.
+        base: BASE_CHECKPOINT_PATH: what the frozen weights of a tuned model are read from; None
+            where this machine remembers it, if it tuned the model.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is of a model that is not known here.
@@ -74,7 +79,7 @@ def require(where: str, say: Callable[[str], None] = checkpoints.log.warning) ->
     opened = registry.by_prefix(registry.PUBLISHED, where)
     if opened is None:
         _refuse_prefix(where)
-        return checkpoints.require(where, say, weights_only=True)
+        return on_base(checkpoints.require(where, say, weights_only=True), base, say)
     make, rest = opened
     published = make(rest)
     found = Released(0, epath.Path(where), {}, published=published)
@@ -93,6 +98,42 @@ def require(where: str, say: Callable[[str], None] = checkpoints.log.warning) ->
     return found
 
 
+def on_base(found: Found, base: str | None, say: Callable[[str], None]) -> Found:
+    """Returns a checkpoint of a tuned model with its base; any other as it is.
+
+    Args:
+        found: a checkpoint of ours.
+        base: see `require`.
+        say: called with what is passed over where the base is opened.
+    """
+    if tuned_weights.FIELD not in found.run:
+        return found
+    remembered = own_runs.recall(found.run, found.path) or {}
+    where = base or remembered.get(own_runs.BASE)
+
+    def open_base() -> Found:
+        if where is None:
+            named = found.run[tuned_weights.FIELD][tuned_weights.NAMED]
+            raise CheckpointError(
+                f"{found.path} holds what trained, and not the weights it was trained on, which "
+                f"its run called {quoted(named)}: name them, as --gin.BASE_CHECKPOINT_PATH=..."
+            )
+        return require_base(where, say)
+
+    return OnBase(**vars(found), model=model_of(found), open_base=open_base)
+
+
+def require_base(where: str, say: Callable[[str], None] = checkpoints.log.warning) -> Found:
+    """Opens what weights are taken from for another model: a tuned one is merged.
+
+    Raises:
+        CheckpointError: see `require`.
+        ConfigError: it cannot be merged.
+    """
+    found = require(where, say)
+    return Merged.of(found) if isinstance(found, OnBase) else found
+
+
 def _refuse_prefix(where: str) -> None:
     """Refuses a misspelt prefix, which would be looked for as a folder."""
     prefix, colon, _ = where.partition(":")
@@ -101,18 +142,19 @@ def _refuse_prefix(where: str) -> None:
         raise CheckpointError(f"checkpoint {quoted(where)}: no kind of checkpoint {prefix!r}{near}")
 
 
-def open_as(where: str, model: Model, say: Callable[[str], None]) -> Found:
+def open_as(where: str, model: Model, say: Callable[[str], None], base: str | None = None) -> Found:
     """Opens a checkpoint that has to be of a model and of the vocabulary in use.
 
     Args:
         where: as a person names it, see `require`.
         model: the model that its weights are for.
         say: called with what was passed over.
+        base: see `require`.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is of something else.
     """
-    found = require(where, say)
+    found = require(where, say, base)
     then = found.run["fingerprint"]
     now = {
         "model": json.loads(json.dumps(model.describe())),
@@ -135,8 +177,9 @@ def open_part(where: str, part: str | None, model: Model, say: Callable[[str], N
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is of another vocabulary.
+        ConfigError: it is of a tuned model that cannot be merged.
     """
-    found = require(where, say)
+    found = require_base(where, say)
     if _unsaid(found):
         say(f"{found.path} does not say of which vocabulary it is; VOCABULARY is taken for it")
     elif part is None or any(re.fullmatch(part, name) for name in model.token_parameters):
@@ -156,37 +199,54 @@ def model_of(found: Found) -> Model:
     Raises:
         CheckpointError: it does not say, or that model is not known here.
     """
-    fields = dict(found.run["fingerprint"].get("model") or {})
-    family = fields.pop("family", None)
-    if not isinstance(family, str) or family not in families.names():
-        raise CheckpointError(
-            f"{found.path} was saved for a model of family {quoted(family)}, and this version "
-            f"knows {', '.join(families.names())}; give a checkpoint of one of these"
-        )
-    config = families.family(family)
+    fields = found.run["fingerprint"].get("model") or {}
     try:
-        _check_types(fields, typing.get_type_hints(config))
-        model = Model(config(**fields))
+        model = Model(_config_of(fields))
         model.shapes  # noqa: B018 - what makes no model is refused now
         return model
+    except _UnknownFamilyError as unknown:
+        raise CheckpointError(
+            f"{found.path} was saved for a model of family {quoted(unknown.args[0])}, and this "
+            f"version knows {', '.join(families.names())}; give a checkpoint of one of these"
+        ) from None
     except Exception as error:  # of another version of this package, or made to harm
         raise CheckpointError(
-            f"{found.path} was saved for a {family} that this version does not know: "
+            f"{found.path} was saved for a {fields['family']} that this version does not know: "
             f"{first_line(error)}; give a checkpoint that this version wrote"
         ) from None
+
+
+class _UnknownFamilyError(Exception):
+    """The family that a checkpoint names."""
+
+
+def _config_of(described: Mapping[str, Any]) -> Any:
+    """Returns the configuration that `Model.describe` described."""
+    fields = dict(described)
+    family = fields.pop("family", None)
+    if not isinstance(family, str) or family not in families.names():
+        raise _UnknownFamilyError(family)
+    config = families.family(family)
+    of_families = [f.name for f in dataclasses.fields(config) if f.metadata.get("family")]
+    for name in of_families:
+        fields[name] = _config_of(fields[name] if isinstance(fields.get(name), dict) else {})
+    plain = {name: value for name, value in fields.items() if name not in of_families}
+    _check_types(plain, typing.get_type_hints(config))
+    return config(**fields)
 
 
 def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """Refuses fields whose values JSON may hold and a config of a model may not."""
     for name, value in fields.items():
         kind = kinds.get(name)
+        inner = [one for one in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(one)]
         if kind in (float, float | None):
             right = type(value) in (int, float) and abs(value) < _LARGEST
             right = right or (value is None and kind is not float)
         elif kind in (int, bool, str):
             right = type(value) is kind and (kind is str or value < _LARGEST)
-        elif dataclasses.is_dataclass(kind) and isinstance(value, dict):
-            _check_types(value, typing.get_type_hints(kind))
+        elif inner and isinstance(value, dict):
+            _check_types(value, typing.get_type_hints(inner[0]))
             right = True
         else:  # names, or a number that may be absent
             names = value if isinstance(value, list) else [value]

@@ -58,7 +58,9 @@ def _check(run: Fields) -> None:
             fingerprint.fail(field, f"must not be {json_files.kind(value)}")
     if "settings" not in run.object:
         run.text("macros")  # of before there were settings
-    optional = {"data": _check_data, "stop_rule": _check_stop_rule, NOTE: _check_note}
+    optional = {
+        "data": _check_data, "stop_rule": _check_stop_rule, NOTE: _check_note, "base": _check_base
+    }  # fmt: skip
     for field, check in optional.items():
         if run.object.get(field) is not None:
             check(run.inner(field))
@@ -100,6 +102,13 @@ def _check_stop_rule(rule: Fields) -> None:
     if rule.get("best") is not None:
         rule.number("best")
     _count(rule, "waited")
+
+
+def _check_base(base: Fields) -> None:
+    base.text("named")
+    checksums = base.inner("checksums").object
+    if not all(type(value) is int and 0 <= value < 2**32 for value in checksums.values()):
+        base.fail("checksums", "must be whole numbers of 32 bits")
 
 
 def _check_note(note: Fields) -> None:

@@ -17,6 +17,7 @@ from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
 
 Batch = Mapping[str, jax.Array]
+Shapes = dict[str, jax.ShapeDtypeStruct]
 # Rows of a batch, and the weights of their target tokens.
 Part = tuple[Batch, jax.Array]
 
@@ -25,7 +26,7 @@ class TrainState(NamedTuple):
     """What changes from step to step; randomness is a function of the step and not in here.
 
     Attributes:
-        params: parameters by name.
+        params: the parameters that train, by name.
         optimizer: state of the optimizer.
     """
 
@@ -39,9 +40,10 @@ class StepMetrics(NamedTuple):
     Attributes:
         loss: see `losses.LossSums`, like `z_loss`, `correct` and `tokens`.
         gradient_norm: Euclidean norm of the whole gradient, before it is clipped.
-        params_norm: of all parameters after the step; not finite once any of them is not.
+        params_norm: of all parameters that train after the step; not finite once any of them is
+            not.
         update_norm: of what the step adds to the parameters.
-        gradient_norms: of the gradient of each parameter, by sorted name [parameters].
+        gradient_norms: of the gradient of each parameter that trains, by sorted name [parameters].
     """
 
     loss: jax.Array
@@ -76,6 +78,12 @@ class StepRecipe:
     microbatches: int = 1
     seed: int = 0
 
+    @property
+    def trained(self) -> Shapes:
+        """Shape and dtype of every parameter that trains."""
+        shapes = self.model.shapes
+        return {name: shapes[name] for name in self.model.trained}
+
 
 def state_shardings(recipe: StepRecipe, mesh: Any) -> TrainState:
     """Returns the sharding of every array of a train state.
@@ -83,7 +91,7 @@ def state_shardings(recipe: StepRecipe, mesh: Any) -> TrainState:
     Statistics of a parameter lie as it does: one as large as the parameter in the same way, a
     factored one along the axes that it kept. Counts are replicated.
     """
-    axes, shapes = recipe.model.axes, recipe.model.shapes
+    axes, shapes = recipe.model.axes, recipe.trained
     by_name = mesh_lib.parameter_shardings(axes, shapes, mesh)
     optimizer_state = jax.eval_shape(recipe.optimizer.init, shapes)
 
@@ -114,7 +122,7 @@ def _reduced_axis(shape: tuple[int, ...], axes: tuple[str | None, ...], kind: st
 
 def abstract_state(recipe: StepRecipe, shardings: TrainState) -> TrainState:
     """Returns shapes, dtypes and shardings of a train state, for restoring into."""
-    shapes = recipe.model.shapes
+    shapes = recipe.trained
     state = TrainState(shapes, jax.eval_shape(recipe.optimizer.init, shapes))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -127,24 +135,37 @@ def init_state(recipe: StepRecipe, shardings: TrainState) -> TrainState:
     """Returns a fresh state, made where it will lie; the same on every mesh."""
 
     def init(key: jax.Array) -> TrainState:
-        params = recipe.model.init(key)
+        drawn = recipe.model.init(key)
+        params = {name: drawn[name] for name in recipe.model.trained}
         return TrainState(params, recipe.optimizer.init(params))
 
     return jax.jit(init, out_shardings=shardings)(jax.random.key(recipe.seed))
 
 
 def train_step(
-    state: TrainState, batch: Batch, step: jax.Array, *, recipe: StepRecipe
+    state: TrainState,
+    batch: Batch,
+    step: jax.Array,
+    frozen: Params | None = None,
+    *,
+    recipe: StepRecipe,
 ) -> tuple[TrainState, StepMetrics]:
     """Returns the next state and this step's metrics.
 
     The dropout key is a function of seed and step, so that a resumed run draws what an
     uninterrupted one would.
+
+    Args:
+        state: the state.
+        batch: what the model's layout makes.
+        step: number of finished steps.
+        frozen: the parameters that do not train, by name.
+        recipe: all that makes a step.
     """
     key = None
     if recipe.model.config.dropout_rate > 0:
         key = jax.random.fold_in(jax.random.key(recipe.seed), step)
-    gradients, sums = loss_gradients(state.params, batch, key, recipe)
+    gradients, sums = loss_gradients(state.params, batch, key, recipe, frozen)
     updates, optimizer = recipe.optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = StepMetrics(
@@ -161,7 +182,11 @@ def train_step(
 
 
 def loss_gradients(
-    params: Params, batch: Batch, key: jax.Array | None, recipe: StepRecipe
+    params: Params,
+    batch: Batch,
+    key: jax.Array | None,
+    recipe: StepRecipe,
+    frozen: Params | None = None,
 ) -> tuple[Params, losses.LossSums]:
     """Returns the gradient of the objective over a batch, and the sums of `loss_sums`."""
     targets = recipe.model.targets(batch)
@@ -169,7 +194,7 @@ def loss_gradients(
     whole = (batch, weights)
 
     def objective(params: Params, part: Part, key: Any) -> tuple[jax.Array, losses.LossSums]:
-        sums = loss_sums(params, *part, key, recipe)
+        sums = loss_sums({**(frozen or {}), **params}, *part, key, recipe)
         return sums.objective / divisor, sums
 
     gradient = jax.grad(objective, has_aux=True)
@@ -213,31 +238,44 @@ def loss_sums(
     return recipe.loss.sums(head, hidden, tokens, counted, weights)
 
 
-def compile_train_step(recipe: StepRecipe, shardings: TrainState, mesh: Mesh) -> Any:
-    """Returns the jitted step `(state, batch, step) -> (state, metrics)`.
+def parameter_shardings(recipe: StepRecipe, mesh: Any) -> dict[str, NamedSharding]:
+    """Returns the sharding of every parameter, whether it trains or not."""
+    return mesh_lib.parameter_shardings(recipe.model.axes, recipe.model.shapes, mesh)
 
-    The old state is donated: it is gone after the call.
+
+def compile_train_step(recipe: StepRecipe, shardings: TrainState, mesh: Mesh) -> Any:
+    """Returns the jitted step `(state, batch, step, frozen) -> (state, metrics)`.
+
+    `frozen` are the parameters that do not train, left out where all do. The old state is donated:
+    it is gone after the call.
     """
     everywhere = mesh_lib.replicated(mesh)
+    trained = recipe.model.trained
+    frozen_shardings = {
+        name: sharding
+        for name, sharding in parameter_shardings(recipe, mesh).items()
+        if name not in trained
+    }
 
-    def step_fn(state: TrainState, batch: Batch, step: jax.Array) -> Any:
+    def step_fn(state: TrainState, batch: Batch, step: jax.Array, frozen: Params = {}) -> Any:  # noqa: B006 - a tree without leaves
         with axis_rules(mesh, mesh_lib.RULES):
-            return train_step(state, batch, step, recipe=recipe)
+            return train_step(state, batch, step, frozen, recipe=recipe)
 
+    in_shardings = (shardings, mesh_lib.batch_sharding(mesh), everywhere)
     return jax.jit(
         step_fn,
-        in_shardings=(shardings, mesh_lib.batch_sharding(mesh), everywhere),
+        in_shardings=(*in_shardings, frozen_shardings) if frozen_shardings else in_shardings,
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
 
 
-def compile_eval_step(recipe: StepRecipe, shardings: TrainState, mesh: Mesh) -> Any:
-    """Returns the jitted `(params, batch) -> LossSums`, without dropout."""
+def compile_eval_step(recipe: StepRecipe, mesh: Mesh) -> Any:
+    """Returns the jitted `(params, batch) -> LossSums`, without dropout, of all parameters."""
 
     @functools.partial(
         jax.jit,
-        in_shardings=(shardings.params, mesh_lib.batch_sharding(mesh)),
+        in_shardings=(parameter_shardings(recipe, mesh), mesh_lib.batch_sharding(mesh)),
         out_shardings=mesh_lib.replicated(mesh),
     )
     def step_fn(params: Params, batch: Batch) -> losses.LossSums:

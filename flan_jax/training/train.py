@@ -23,12 +23,13 @@ from flan_jax.training import (
     inputs,
     model_info,
     own_runs,
-    restore,
     resume,
     stored_settings,
     telemetry,
+    tuned_weights,
 )
 from flan_jax.training import mesh as mesh_lib
+from flan_jax.training import start as start_lib
 from flan_jax.training import state as state_lib
 from flan_jax.training.config import TrainConfig
 from flan_jax.training.finite import Guard
@@ -120,7 +121,10 @@ def _train(
 
     # 4. Where to start, in this order: the newest sound checkpoint of model_dir, the weights of
     #    initial_checkpoint_path, fresh weights. Nothing is read of a checkpoint of another run.
+    frozen = start_lib.read_frozen(config, model, mesh, say)
     facts = inputs.run_identity(config, model, plan, mixture)
+    if (base := frozen.facts) is not None:
+        facts["base"] = start_lib.digest(base)
     target = state_lib.abstract_state(recipe, shardings)
     guard = Guard(config, mesh)
     start, data_digest, kept_seconds, before = 0, digest.DATA_START, 0.0, {}
@@ -134,16 +138,7 @@ def _train(
         if main:
             checkpoints.set_aside(config.model_dir, found.step, say)
     else:
-        state = state_lib.init_state(recipe, shardings)
-        if config.initial_checkpoint_path:
-            part = config.initial_checkpoint_part
-            source = restore.open_part(config.initial_checkpoint_path, part, model, say)
-            params = checkpoints.restore_params(source, state.params, part)
-            state = state._replace(params=params)
-            source.release()
-            say(f"starting at step 0 with {part or 'the weights'} of {source.path}")
-        else:
-            say(f"starting at step 0 with fresh weights (seed {config.seed})")
+        state = start_lib.first_state(config, recipe, shardings, frozen, say)
         if main:  # saves that were killed before they were proven
             checkpoints.set_aside(config.model_dir, -1, say)
     watch = config.stop.start(before.get("stop_rule")) if config.stop else None
@@ -152,21 +147,25 @@ def _train(
         return Result(start, False, data_digest)
 
     # 5. Hooks, the compiled step, telemetry, checkpoints, batches.
-    eval_step = state_lib.compile_eval_step(recipe, shardings, mesh)
+    eval_step = state_lib.compile_eval_step(recipe, mesh)
     validations = inputs.make_validations(config, layout, mesh, eval_step, say, fresh)
     hooks = [*(Hook(one, config.validation.period) for one in validations), *config.hooks]
     source_of = inputs.batch_source(config, plan, mixture, layout, mesh, config.train_steps)
     batches = loader.prefetch(source_of, start)
     local_share = config.batch_size / len(range(*source_of.rows.indices(config.batch_size)))
     lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
-    flops = 3 * config.batch_size * model.forward_flops(*lengths)
+    # The gradients of weights cost what the forward pass does, where all of them train.
+    share = sum(leaf.size for leaf in recipe.trained.values()) / sum(
+        leaf.size for leaf in model.shapes.values()
+    )
+    flops = (2 + share) * config.batch_size * model.forward_flops(*lengths)
     jitted = state_lib.compile_train_step(recipe, shardings, mesh)
-    step_fn = None
+    step_fn, rest = None, (frozen.params,) if frozen.params else ()
     trackers: list[Tracker] = []
     run_id: dict[str, str] = {}
     if main:
         replace_text(epath.Path(config.model_dir) / "config.gin", parts_text)
-        run_id = _remember(config.model_dir, before, say)
+        run_id = _remember(config.model_dir, before, frozen.source, say)
         trackers = [JsonLines(config.model_dir, start), TensorBoard(config.model_dir)]
         if config.wandb_project:
             summary = {"config": parts_text, "mixture": config.mixture}
@@ -189,6 +188,7 @@ def _train(
                 "rows_before": plan.known_rows,
             },
             "fingerprint": facts,
+            **({} if base is None else {tuned_weights.FIELD: base}),
             **stored,
             **run_id,
             "kept_seconds": goodput.kept,
@@ -216,11 +216,11 @@ def _train(
                 number = np.int32(step - 1)
             if step_fn is None:
                 clock = time.perf_counter()
-                step_fn = jitted.lower(state, arrays, number).compile()
+                step_fn = jitted.lower(state, arrays, number, *rest).compile()
                 seconds = time.perf_counter() - clock
                 told.say(f"compiled in {seconds:.1f} s; {telemetry.memory_report(step_fn)}")
                 window = telemetry.Window()
-            state, metrics = step_fn(state, arrays, number)
+            state, metrics = step_fn(state, arrays, number, *rest)
             with window.measure("host"):
                 sums = metrics if sums is None else sums + metrics
                 data_digest = digest.chain(data_digest, batch.digest)
@@ -240,7 +240,7 @@ def _train(
             seen: dict[str, float] = {}
             if step % config.log_period == 0 or due or calls:
                 values = jax.device_get(sums)
-                guard.check_window(values, sorted(model.shapes), window_start + 1, step)
+                guard.check_window(values, sorted(model.trained), window_start + 1, step)
                 seen |= telemetry.read_metrics(values, step - window_start)
                 goodput.kept += window.stepping()
                 extra = {**telemetry.peak_memory(), "goodput": goodput.share()}
@@ -249,7 +249,13 @@ def _train(
                 window, sums, window_start = telemetry.Window(), None, step
             with window.measure("aside"):
                 for hook in calls:
-                    moment = Moment(step, state.params, told.latest, config.model_dir, told.say)
+                    moment = Moment(
+                        step,
+                        {**frozen.params, **state.params},
+                        told.latest,
+                        config.model_dir,
+                        told.say,
+                    )
                     if news := hook.call(moment):
                         told.metrics(step, news)
                         seen |= news
@@ -267,10 +273,12 @@ def _train(
     return Result(step, preempted, data_digest, reason)
 
 
-def _remember(model_dir: str, before: Mapping[str, Any], say: inputs.Say) -> dict[str, str]:
+def _remember(
+    model_dir: str, before: Mapping[str, Any], base: str | None, say: inputs.Say
+) -> dict[str, str]:
     """Notes what this machine gave the run; a run goes on without."""
     try:
-        return {"run_id": own_runs.remember(model_dir, before)}
+        return {"run_id": own_runs.remember(model_dir, before, base)}
     except OutputError as error:
         say(f"{error}: an evaluation of this run will have to name its folders of data again")
         return {}

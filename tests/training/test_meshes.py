@@ -100,7 +100,7 @@ def test_factored_statistics_lie_as_their_parameter_does():
 def test_model_info_adds_up():
     mesh = mesh_lib.abstract_mesh("data_fsdp_tensor", 8)
     shardings = state_lib.state_shardings(recipe(), mesh)
-    rows = {row.name: row for row in model_info.rows(recipe(), shardings)}
+    rows = {row.name: row for row in model_info.rows(recipe(), mesh)}
     assert rows["embed/embedding"].sharding == ("tensor", "fsdp")
     assert rows["embed/embedding"].bytes == 512 * 256 * 4 // 4
     assert rows["encoder/layers/mlp/wo/kernel"].sharding == ("-", "tensor", "fsdp")
