@@ -28,7 +28,8 @@ VERBS = {
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
     "model-info": "print every parameter, where it lies and how large it is",
-    "convert": "convert a model: Hugging Face, GGUF, T5X, ours",
+    "merge": "merge adapters into the weights they were trained on",
+    "convert": "convert a model: Hugging Face, GGUF, T5X, PEFT, ours",
     "digest": "print what a checkpoint holds in one line, or how far two are apart",
     "gin": "print the complete configuration of an experiment",
 }

@@ -272,6 +272,16 @@ def _in_full(values: Mapping[str, Any]) -> list[Part]:
     return [Part("paths in full", text)] if found else []
 
 
+def given(experiments: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the macros that a person sets: in gin files, then on the command line.
+
+    Raises:
+        ConfigError: a file is missing or is not gin, or a value is not one.
+    """
+    parts = [Part(name, read_gin_file(name)) for name in experiments]
+    return macros([*parts, _override_part(overrides)])
+
+
 def compose_parts(
     experiments: Sequence[str | Part],
     engine: str,

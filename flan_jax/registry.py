@@ -31,6 +31,9 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
     "gguf": ("flan_jax.interop.gguf_models", "open_file"),
     "t5x": ("flan_jax.interop.t5x", "open_folder"),
 }
+# What opens a published adapter, from what follows the colon, the configuration of the model that
+# it adapts, and the vocabularies of that.
+ADAPTERS: Mapping[str, tuple[str, str]] = {"peft": ("flan_jax.interop.peft_files", "open_folder")}
 
 
 def find(table: Mapping[str, tuple[str, str]], name: str) -> Callable[..., Any] | None:

@@ -25,7 +25,7 @@ def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=common.path,
         help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
-        "gguf:FILE, t5x:FOLDER",
+        "gguf:FILE, t5x:FOLDER, peft:FOLDER",
     )
 
 
@@ -59,7 +59,8 @@ def configure(
     """
     from flan_jax.training import restore
 
-    found = restore.require(args.checkpoint, terminal.warn)
+    base = config.given(args.gin_file, overrides).get("BASE_CHECKPOINT_PATH")
+    found = restore.require(args.checkpoint, terminal.warn, base)
     config.run_imports(args.gin_file)
     inherited = part(found, args.trust)
     parts = config.compose_parts(args.gin_file, "flan_jax", run, overrides, inherited)

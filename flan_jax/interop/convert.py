@@ -11,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from flan_jax import files, json_files
+from flan_jax import files, json_files, registry
 from flan_jax.errors import CheckpointError, ConfigError, quoted
 from flan_jax.instructions.vocabulary import VOCABULARY, vocabulary_fingerprint
-from flan_jax.interop import hf_files, t5x, t5x_export, t5x_files, tokenizer_files
+from flan_jax.interop import hf_files, peft_files, t5x, t5x_export, t5x_files, tokenizer_files
 from flan_jax.models import families
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing
-from flan_jax.training import carried_vocabulary, restore, run_metadata
+from flan_jax.training import carried_vocabulary, own_runs, restore, run_metadata, tuned_weights
 from flan_jax.training import stored_settings as settings_lib
 from flan_jax.training.checkpoints import Found
 from flan_jax.training.manifest import write_manifest
+from flan_jax.training.tuned_weights import Merged, OnBase
 
 OURS = "flan_jax"
 # What two formats may differ by: sums in another order. Values are the same to the bit.
@@ -54,6 +55,8 @@ def convert(
     dtype: str | None = None,
     *,
     say: Say,
+    base: str | None = None,
+    merge: bool = False,
     shard_bytes: int = hf_files.SHARD_BYTES,
 ) -> str:
     """Converts a model.
@@ -61,11 +64,14 @@ def convert(
     Args:
         src: as `restore.require` takes it; with `source`, the prefix may be left out.
         dst: folder to make.
-        source: format of `src`: "hf", "gguf", "t5x" or "flan_jax"; None where the name or the
-            files say it.
-        to: format of `dst`: "hf", "t5x" or "flan_jax"; None for the usual one.
+        source: format of `src`: "hf", "gguf", "t5x", "peft" or "flan_jax"; None where the name or
+            the files say it.
+        to: format of `dst`: "hf", "t5x", "peft" or "flan_jax"; None for the usual one. Adapters are
+            merged for the first two and kept for the others.
         dtype: of the weights; None keeps theirs, float32 for what is published.
         say: called with what happens.
+        base: what the frozen weights of a tuned model are read from, see `restore.require`.
+        merge: whether to merge adapters for a checkpoint of ours, too.
         shard_bytes: most bytes of a file of tensors.
 
     Returns:
@@ -77,12 +83,16 @@ def convert(
         OutputError: `dst` is there, or cannot be written.
     """
     where = _named(src, source)
-    found = restore.require(where, say)
+    found = restore.require(where, say, base)
+    to = to or (OURS if isinstance(found, restore.Released) or where.startswith("peft:") else "hf")
+    if isinstance(found, OnBase) and (merge or to not in (OURS, "peft")):
+        say(f"merging what trained into {found.run[tuned_weights.FIELD][tuned_weights.NAMED]}")
+        found = Merged.of(found)
+    elif merge:
+        raise ConfigError(f"{where} has nothing to merge: all of it trained")
     model = restore.model_of(found)
     if dtype is not None:
         model = Model(families.with_param_dtype(model.config, dtype))
-    ours = not isinstance(found, restore.Released)
-    to = to or ("hf" if ours else OURS)
     spec = _vocabulary(found)
     if spec is not None:
         VOCABULARY.use(spec)
@@ -94,9 +104,10 @@ def convert(
     with files.scratch_folder(target.parent) as scratch:
         made = scratch / "model"
         made.mkdir()
-        written = _write(to, made, found, model, framing, spec, shard_bytes)
+        written = _write(to, made, found, model, framing, spec, shard_bytes, target)
         say("comparing what was written with what was read")
-        off = _compare(found, restore.require(written, say), model, framing)
+        source = found.source if isinstance(found, OnBase) else None
+        off = _compare(found, restore.require(written, say, source), model, framing)
         with files.writing(target):
             made.rename(target)
     return f"wrote {dst} ({to}); largest difference of logits {off:.1e}"
@@ -105,7 +116,7 @@ def convert(
 def _named(src: str, source: str | None) -> str:
     """Returns what `restore.require` takes for a source."""
     prefix = src.partition(":")[0]
-    if prefix in ("hf", "gguf", "t5x"):
+    if prefix in (*registry.PUBLISHED, *registry.ADAPTERS):
         if source not in (None, prefix):
             raise ConfigError(f"{quoted(src)} says that it is {prefix}, and --from={source}")
         return src
@@ -119,6 +130,8 @@ def _looks_like(path: epath.Path) -> str:
         return "gguf"
     if (path / hf_files.CONFIG).exists():
         return "hf"
+    if (path / peft_files.CONFIG).exists():
+        return "peft"
     return "t5x" if t5x_files.is_checkpoint(path) else OURS
 
 
@@ -153,8 +166,9 @@ def _write(
     framing: Framing,
     spec: str | None,
     shard_bytes: int,
+    target: epath.Path,
 ) -> str:
-    """Fills a folder, and returns what `restore.require` calls it."""
+    """Fills a folder that will be `target`, and returns what `restore.require` calls it."""
 
     def read(name: str) -> np.ndarray:
         return np.asarray(_on_host(found, model, {name})[name])
@@ -165,6 +179,12 @@ def _write(
             folder, model.config, read, framing, tokenizer=tokenizer, shard_bytes=shard_bytes
         )
         return f"hf:{folder}"
+    if to == "peft":
+        if not isinstance(found, OnBase):
+            raise ConfigError(f"{found.path} has no adapters, which are all that PEFT keeps")
+        named = found.run[tuned_weights.FIELD][tuned_weights.NAMED].removeprefix("hf:")
+        peft_files.write_folder(folder, model.config, read, named)
+        return f"peft:{folder}"
     if to == "t5x":
         t5x_export.export_t5x(t5x.table(model.config), model.shapes, read, folder, found.step)
         return f"t5x:{folder}"
@@ -178,6 +198,12 @@ def _write(
             **_settings(found, spec),
         }
         params = _on_host(found, model, set(model.shapes))
+        if isinstance(found, OnBase):
+            kept = {name: value for name, value in params.items() if name not in model.trained}
+            sums = tuned_weights.checksums(kept)
+            run[tuned_weights.FIELD] = {**found.run[tuned_weights.FIELD], "checksums": sums}
+            params = {name: params[name] for name in model.trained}
+            run["run_id"] = own_runs.remember(str(target), base=found.source)
         write_checkpoint(folder, params, run, carried_vocabulary.content(spec) if spec else {})
         return str(folder)
     raise ConfigError(f"no model can be written as {to!r}")

@@ -56,9 +56,10 @@ SHARD_BYTES = 5 * 10**9
 class SafetensorsFolder:
     """The tensors of a folder's safetensors files, as `tables.TensorFiles`."""
 
-    def __init__(self, folder: epath.Path):
+    def __init__(self, folder: epath.Path, name: str = SAFETENSORS):
         """Args:
-        folder: holds model.safetensors, or its index and parts.
+        folder: holds the file, or its index and parts.
+        name: of the file.
 
         Raises:
             CheckpointError: a file is missing, damaged, or not in the folder.
@@ -67,7 +68,7 @@ class SafetensorsFolder:
         self._folder = folder
         self._handles: dict[str, Any] = {}
         self._file_of = {
-            name: file for file in _weight_files(folder, SAFETENSORS) for name in self._names(file)
+            tensor: file for file in _weight_files(folder, name) for tensor in self._names(file)
         }
 
     def _open(self, file: str) -> Any:

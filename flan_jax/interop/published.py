@@ -43,6 +43,8 @@ class PublishedFamily(Protocol):
 class Published:
     """A published model, proven to have the tensors that its configuration asks for.
 
+    Of a tuned model (`adapters.tuned`) these are of what trained.
+
     Attributes:
         name: as a person names it, such as "hf:google/flan-t5-base".
         config: configuration of our family.
@@ -61,7 +63,8 @@ class Published:
     content: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tables.check(self.table, self.files, self.model.shapes)
+        shapes = self.model.shapes
+        tables.check(self.table, self.files, {name: shapes[name] for name in self.model.trained})
 
     @functools.cached_property
     def model(self) -> Model:

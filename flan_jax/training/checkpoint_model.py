@@ -13,13 +13,16 @@ from flan_jax.training import checkpoints, restore
 
 
 @gin.configurable(module="models")
-def checkpoint_model(path: str | None, model_dir: str | None = None, **numerics: Any) -> Any:
+def checkpoint_model(
+    path: str | None, model_dir: str | None = None, base: str | None = None, **numerics: Any
+) -> Any:
     """Returns the configuration of the model of a checkpoint.
 
     Args:
         path: as a person names it, see `restore.require`.
         model_dir: a run that may have begun with it: what it has saved comes first, so that it
             goes on where `path` is gone by then.
+        base: BASE_CHECKPOINT_PATH, which an adapter may need.
         **numerics: fields that its checkpoint has no say in, such as dtype; those that the family
             lacks are left out.
 
@@ -34,7 +37,7 @@ def checkpoint_model(path: str | None, model_dir: str | None = None, **numerics:
             "MODEL is not set, and neither is INITIAL_CHECKPOINT_PATH, which might say it: "
             "--gin.MODEL=t5_1_1/small"
         )
-    found = restore.require(path)
+    found = restore.require(path, base=base)
     config = restore.model_of(found).config
     found.release()
     return families.with_numerics(config, **numerics)

@@ -76,12 +76,18 @@ def require(
     Raises:
         CheckpointError: there is none, it is damaged, or it is of a model that is not known here.
     """
+    if (adapter := registry.by_prefix(registry.ADAPTERS, where)) is not None:
+        return _open_adapter(where, *adapter, base, say)
     opened = registry.by_prefix(registry.PUBLISHED, where)
     if opened is None:
         _refuse_prefix(where)
         return on_base(checkpoints.require(where, say, weights_only=True), base, say)
     make, rest = opened
-    published = make(rest)
+    return _released(where, make(rest))
+
+
+def _released(where: str, published: Any) -> Released:
+    """Returns a published model as a checkpoint."""
     found = Released(0, epath.Path(where), {}, published=published)
     spec = found.vocabulary
     found.run.update(
@@ -96,6 +102,37 @@ def require(
         }
     )
     return found
+
+
+def _open_adapter(
+    where: str,
+    make: Callable[..., Any],
+    rest: str,
+    base: str | None,
+    say: Callable[[str], None],
+) -> OnBase:
+    """Opens a published adapter on its base; see `require`."""
+    if base is None:
+        raise CheckpointError(
+            f"{where} is an adapter: name the model that it adapts, as "
+            "--gin.BASE_CHECKPOINT_PATH=hf:google/gemma-3-270m"
+        )
+    there = require_base(base, say)
+    spec = there.vocabulary
+    own = _released(where, make(rest, model_of(there).config, (spec,) if spec else ()))
+    there.release()
+    # Nothing says of which weights it was trained on but its author.
+    facts = {tuned_weights.NAMED: base, tuned_weights.CHECKSUMS: None}
+    run = {**own.run, tuned_weights.FIELD: facts}
+    return OnBase(
+        own.step,
+        own.path,
+        run,
+        model=own.published.model,
+        own=own,
+        source=base,
+        open_base=lambda: require_base(base, say),
+    )
 
 
 def on_base(found: Found, base: str | None, say: Callable[[str], None]) -> Found:
@@ -120,7 +157,9 @@ def on_base(found: Found, base: str | None, say: Callable[[str], None]) -> Found
             )
         return require_base(where, say)
 
-    return OnBase(**vars(found), model=model_of(found), open_base=open_base)
+    return OnBase(
+        **vars(found), model=model_of(found), own=found, source=where, open_base=open_base
+    )
 
 
 def require_base(where: str, say: Callable[[str], None] = checkpoints.log.warning) -> Found:
@@ -137,7 +176,11 @@ def require_base(where: str, say: Callable[[str], None] = checkpoints.log.warnin
 def _refuse_prefix(where: str) -> None:
     """Refuses a misspelt prefix, which would be looked for as a folder."""
     prefix, colon, _ = where.partition(":")
-    near = did_you_mean(prefix, registry.PUBLISHED) if colon and prefix.isalnum() else ""
+    near = (
+        did_you_mean(prefix, [*registry.PUBLISHED, *registry.ADAPTERS])
+        if colon and prefix.isalnum()
+        else ""
+    )
     if near and "://" not in where:
         raise CheckpointError(f"checkpoint {quoted(where)}: no kind of checkpoint {prefix!r}{near}")
 

@@ -7,6 +7,7 @@ which remembers (`own_runs`).
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,26 +57,31 @@ class OnBase(Found):
 
     Attributes:
         model: the tuned model.
+        own: the checkpoint alone, which holds what trained.
+        source: where its base is, None where nobody knows.
         open_base: opens its base.
     """
 
     model: Any = None
+    own: Any = None
+    source: str | None = None
     open_base: Callable[[], Found] = dataclasses.field(kw_only=True, compare=False, repr=False)
 
     @property
-    def weights_hash(self) -> dict[str, Any]:
-        """What tells its weights from others: checksums of files, and of frozen weights."""
-        return {**super().weights_hash, FIELD: self._checksums}
+    def vocabulary(self) -> str | None:
+        """Specification of the vocabulary that it carries, None where it carries none."""
+        return self.own.vocabulary
 
     @property
-    def _checksums(self) -> Mapping[str, int]:
-        return self.run[FIELD][CHECKSUMS]
+    def weights_hash(self) -> dict[str, Any]:
+        """What tells its weights from others: files of what trained, sums of what did not."""
+        return {**self.own.weights_hash, FIELD: self.run[FIELD][CHECKSUMS]}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of every parameter, those of the base included."""
         shapes = {name: tuple(leaf.shape) for name, leaf in self.model.shapes.items()}
         frozen_shapes = {name: shapes[name] for name in shapes if name not in self.model.trained}
-        return {**frozen_shapes, **super().shapes()}
+        return {**frozen_shapes, **self.own.shapes()}
 
     def read(self, wanted: dict[str, Any], whole: bool) -> dict[str, jax.Array]:
         """Reads parameters of the shapes that are there.
@@ -84,15 +90,15 @@ class OnBase(Found):
             CheckpointError: the base is not the one that these weights were trained on.
         """
         trained = {name: leaf for name, leaf in wanted.items() if name in self.model.trained}
-        params = super().read(trained, whole=False) if trained else {}
-        if rest := {name: leaf for name, leaf in wanted.items() if name not in trained}:
+        rest = {name: leaf for name, leaf in wanted.items() if name not in trained}
+        params = self.own.read(trained, whole=False) if trained else {}
+        if rest:
             base = self.open_base()
-            read = read_frozen(base, self.model, rest)
+            params |= read_frozen(base, self.model, rest)
             base.release()
-            check(
-                read, self._checksums, f"{self.path} was trained on another base than {base.path}"
-            )
-            params |= read
+            if (sums := self.run[FIELD][CHECKSUMS]) is not None:
+                what = f"{self.path} was trained on another base than {base.path}"
+                check({name: params[name] for name in rest}, sums, what)
         return {name: params[name] for name in wanted}
 
 
@@ -187,7 +193,7 @@ class Merged(Found):
                 f"{tuned.path} has a soft prompt, which cannot be merged: no weight of the model "
                 "stands for it"
             )
-        described = base_model(tuned.model).describe()
+        described = json.loads(json.dumps(base_model(tuned.model).describe()))
         facts = {**tuned.run["fingerprint"], "model": described}
         run = {name: value for name, value in tuned.run.items() if name != FIELD}
         return cls(tuned.step, tuned.path, {**run, "fingerprint": facts}, tuned.hold, tuned=tuned)
