@@ -304,6 +304,8 @@ TABLE: dict[str, Macro] = {
 }  # fmt: skip
 # Macros that code outside gin's reach looks up; children see them as environment variables.
 SETTINGS = tuple(macro.name for macro in _SETTINGS)
+# Macros that say what trains, and mean nothing of a model in which that is merged.
+TUNING = tuple(macro.name for macro in _TRAINABLE)
 # Macros of the machine or the person that ran something.
 LOCAL = tuple(name for name, macro in TABLE.items() if macro.local)
 

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "src",
         metavar="SRC",
         type=common.path,
-        help="MODEL_DIR, MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, gguf:FILE, t5x:FOLDER, peft:FOLDER",
+        help="MODEL_DIR, MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, gguf:FILE, t5x:FOLDER, "
+        "peft:FOLDER",
     )
     parser.add_argument("dst", metavar="DST", type=common.path, help="folder to make")
     add_base_argument(parser)

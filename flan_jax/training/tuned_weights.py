@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from flan_jax import macros
 from flan_jax.adapters import frozen, lora
 from flan_jax.adapters.tuned import TunedConfig
 from flan_jax.errors import CheckpointError, ConfigError
 from flan_jax.models.families import Model, Params
-from flan_jax.training import checkpoints
+from flan_jax.training import checkpoints, stored_settings
 from flan_jax.training.checkpoints import Found
 
 FIELD, NAMED, CHECKSUMS = "base", "named", "checksums"
@@ -195,7 +196,10 @@ class Merged(Found):
             )
         described = json.loads(json.dumps(base_model(tuned.model).describe()))
         facts = {**tuned.run["fingerprint"], "model": described}
+        settings = stored_settings.decode(tuned.run, str(tuned.path))
+        left = {name: value for name, value in settings.items() if name not in macros.TUNING}
         run = {name: value for name, value in tuned.run.items() if name != FIELD}
+        run |= stored_settings.encode(left)
         return cls(tuned.step, tuned.path, {**run, "fingerprint": facts}, tuned.hold, tuned=tuned)
 
     @property
