@@ -77,6 +77,7 @@ setup(
             "gguf>=0.19,<0.20",
             "hypothesis>=6.150,<7",
             "mypy>=2.4,<3",
+            "peft>=0.21,<0.22",
             "pytest>=9,<10",
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",

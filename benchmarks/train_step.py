@@ -3,6 +3,7 @@
     python benchmarks/train_step.py                      # CPU: both, alternating, same shape
     python benchmarks/train_step.py --optimizer adamw
     python benchmarks/train_step.py --gemma              # CPU: the real Gemma 3 270M, both
+    python benchmarks/train_step.py --lora               # the same with LoRA, beside peft
     python benchmarks/train_step.py --mfu t5_1_1/base t5_1_1/large t5_1_1/xl   # an accelerator
 
 The comparison takes a T5 1.1 (embedding 256, 4 heads of 64, 4 + 4 layers, MLP 1024, vocabulary
@@ -15,6 +16,9 @@ or targets.
 and 64 of answer, AdamW, float32; the loss counts the answers in both, and logits of all positions
 are transformers' way, of the answers alone ours.
 
+`--lora` is `--gemma` with adapters of rank 16 on all linear layers but the head, in peft the same, and
+says the peak memory of a process that does nothing but the one or the other.
+
 `--mfu` times our step at 1024 / 256 in bfloat16 and prints model FLOP/s (products alone, as
 `T5Config.forward_flops` counts them) and their share of the device's peak where that is known.
 """
@@ -22,9 +26,13 @@ are transformers' way, of the answers alone ours.
 import argparse
 import dataclasses
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 # Threads that wait do not spin: both libraries share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -66,7 +74,7 @@ def our_step(config: object, batch: dict[str, np.ndarray], args: argparse.Namesp
 
 def our_step_of(
     model: Model,
-    params: object,
+    params: Any,
     batch: dict[str, np.ndarray],
     optimizer: Optimizer,
     loss: Loss,
@@ -83,18 +91,20 @@ def our_step_of(
     recipe = state_lib.StepRecipe(model, rule, loss, args.microbatches)
     shardings = state_lib.state_shardings(recipe, mesh)
     if params is None:
-        held = [state_lib.init_state(recipe, shardings)]
-    else:
-        held = [state_lib.TrainState(params, rule.init(params))]
+        params = state_lib.init_state(recipe, shardings).params
+    trained = {name: params[name] for name in model.trained}
+    frozen = {name: value for name, value in params.items() if name not in trained}
+    held = [state_lib.TrainState(trained, rule.init(trained))]
+    rest = (frozen,) if frozen else ()
     rows = len(batch["decoder_input_tokens"])
     placed = mesh_lib.place_batch(batch, mesh, rows)
     before = time.perf_counter()
     jitted = state_lib.compile_train_step(recipe, shardings, mesh)
-    compiled = jitted.lower(held[0], placed, np.int32(0)).compile()
+    compiled = jitted.lower(held[0], placed, np.int32(0), *rest).compile()
     print(f"flan_jax: compiled in {time.perf_counter() - before:.1f} s", flush=True)
 
     def step() -> float:
-        held[0], metrics = compiled(held[0], placed, np.int32(0))
+        held[0], metrics = compiled(held[0], placed, np.int32(0), *rest)
         jax.block_until_ready(held[0])
         return float(metrics.loss / metrics.tokens)
 
@@ -102,16 +112,30 @@ def our_step_of(
 
 
 def gemma_steps(args: argparse.Namespace) -> dict[str, Step]:
-    """Returns a step of the real Gemma in both, on the same tokens."""
-    import real_gemma
-    import torch
-
+    """Returns a step of the real Gemma in both (or in `args.only`), on the same tokens."""
     rng = np.random.default_rng(0)
     rows, inputs, targets = GEMMA
     tokens = rng.integers(3, 200_000, (rows, inputs + targets)).astype(np.int32)
     tokens[:, 0] = 2
+    made = {"flan_jax": our_gemma_step, "transformers": their_gemma_step}
+    return {
+        name: make(tokens, inputs, args) for name, make in made.items() if args.only in (None, name)
+    }
+
+
+def our_gemma_step(tokens: np.ndarray, inputs: int, args: argparse.Namespace) -> Step:
+    """Returns our step on the real Gemma."""
+    import jax
+    import real_gemma
+
+    from flan_jax.adapters.tuned import tuned_model
+
     model, params = real_gemma.ours()
-    model = dataclasses.replace(model, config=dataclasses.replace(model.config, remat=args.remat))
+    config = dataclasses.replace(model.config, remat=args.remat)
+    if args.lora:
+        config = tuned_model(config, "lora")
+        adapters = Model(config).init(jax.random.key(0))
+        params = {**adapters, **params}
     weights = np.zeros_like(tokens)
     weights[:, inputs - 1 : -1] = 1
     batch = {
@@ -119,14 +143,30 @@ def gemma_steps(args: argparse.Namespace) -> dict[str, Step]:
         "decoder_target_tokens": np.roll(tokens, -1, axis=1),
         "decoder_loss_weights": weights,
         "decoder_segment_ids": np.ones_like(tokens),
-        "decoder_loss_positions": np.argsort(-weights, axis=1, kind="stable")[:, :targets],
+        "decoder_loss_positions": np.argsort(-weights, axis=1, kind="stable")[:, : GEMMA[2]],
     }
     batch = {name: array.astype(np.int32) for name, array in batch.items()}
     optimizer = Optimizer("adamw", Schedule(peak=1e-5))
-    ours = our_step_of(model, params, batch, optimizer, Loss(z_loss=0.0), args)
+    return our_step_of(Model(config), params, batch, optimizer, Loss(z_loss=0.0), args)
+
+
+def their_gemma_step(tokens: np.ndarray, inputs: int, args: argparse.Namespace) -> Step:
+    """Returns the step of transformers, or of peft on it, on the real Gemma."""
+    import real_gemma
+    import torch
+
     torch.set_flush_denormal(True)
-    theirs = real_gemma.theirs().train()
-    rule = torch.optim.AdamW(theirs.parameters(), lr=1e-5)
+    theirs = real_gemma.theirs()
+    if args.lora:
+        import peft
+
+        chosen = peft.LoraConfig(
+            r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        theirs = peft.get_peft_model(theirs, chosen)
+    theirs = theirs.train()
+    trained = [parameter for parameter in theirs.parameters() if parameter.requires_grad]
+    rule = torch.optim.AdamW(trained, lr=1e-5)
     given = torch.from_numpy(tokens).long()
     labels = given.clone()
     labels[:, :inputs] = -100
@@ -138,7 +178,14 @@ def gemma_steps(args: argparse.Namespace) -> dict[str, Step]:
         rule.step()
         return float(loss.detach())
 
-    return {"flan_jax": ours, "transformers": step}
+    return step
+
+
+def peak_memory_of(name: str) -> float:
+    """Returns the GiB of a process of its own that trains three steps of one of the two."""
+    command = [sys.executable, __file__, "--lora", f"--only={name}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
 
 
 def transformers_step(batch: dict[str, np.ndarray], optimizer: str) -> Step:
@@ -199,13 +246,17 @@ def take_turns(steps: dict[str, Step], rounds: int, each: int) -> dict[str, list
 
 def compare(args: argparse.Namespace) -> None:
     """Prints tokens per second of both, and their ratio."""
-    if args.gemma:
+    if args.gemma or args.lora:
         tokens = GEMMA[0] * (GEMMA[1] + GEMMA[2])
         steps = gemma_steps(args)
     else:
         tokens = ROWS * (INPUTS + TARGETS)
         steps = t5_steps(args)
     first = {name: step() for name, step in steps.items()}
+    if args.only:
+        steps[args.only](), steps[args.only]()
+        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}")
+        return
     print("first loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in first.items()))
     rates = {}
     for name, values in take_turns(steps, args.rounds, args.each).items():
@@ -215,7 +266,10 @@ def compare(args: argparse.Namespace) -> None:
             f"{name:<13} {median:.3f} s a step (median of {len(values)}, {min(values):.3f} to "
             f"{max(values):.3f})  {rates[name]:,.0f} tokens/s"
         )
-    print(f"ratio flan_jax / transformers {rates['flan_jax'] / rates['transformers']:.3f}")
+    theirs = "peft" if args.lora else "transformers"
+    print(f"ratio flan_jax / {theirs} {rates['flan_jax'] / rates['transformers']:.3f}")
+    if args.lora:
+        print("peak memory: " + ", ".join(f"{n} {peak_memory_of(n):.2f} GiB" for n in rates))
 
 
 def t5_steps(args: argparse.Namespace) -> dict[str, Step]:
@@ -263,6 +317,8 @@ def main() -> None:
     parser.add_argument("--loss_chunk", type=int, default=128, help="0 for all positions at once")
     parser.add_argument("--microbatches", type=int, default=1)
     parser.add_argument("--gemma", action="store_true", help="the real Gemma 3 270M")
+    parser.add_argument("--lora", action="store_true", help="the same with adapters, beside peft")
+    parser.add_argument("--only", choices=["flan_jax", "transformers"], help="for peak memory")
     parser.add_argument("--mfu", nargs="+", metavar="SIZE", help="model files, as t5_1_1/base")
     parser.add_argument("--rows", type=int, default=32, help="rows of a batch, with --mfu")
     parser.add_argument("--remat", default="dots", choices=["none", "dots", "full"])
