@@ -48,6 +48,7 @@ def tokenizer(tmp_path_factory) -> str:
     made.add_special_tokens(special)
     made.save(str(folder / "tokenizer.json"))
     names = {"eos_token": "</s>", "pad_token": "<pad>", "bos_token": "<s>", "unk_token": "<unk>"}
+    names["add_bos_token"] = True
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
     return str(folder)
 

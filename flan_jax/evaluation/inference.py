@@ -213,7 +213,7 @@ class Answerer:
         for at in range(most):
             cache, last_B = step(self._params, cache, last_B, draw, np.int32(at))
             token = int(last_B[0])
-            if token == framing.eos_id:
+            if token in framing.ends:
                 break
             tokens.append(token)
             text = VOCABULARY.decode(framing.spoken(np.array(tokens)))

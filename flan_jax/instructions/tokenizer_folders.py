@@ -29,8 +29,12 @@ _USUAL: Mapping[str, Sequence[str]] = {
     "pad_token": ("<pad>", "[PAD]"),
 }
 _NAMED = (*_USUAL, "bos_token", "sep_token", "cls_token", "mask_token")
-# Whether texts begin with BOS, where that is said.
-_ADD_BOS = "add_bos_token"
+# Whether texts begin with BOS, where that is said; else the file's post-processor says it, but for
+# classes of transformers that begin texts with it by themselves.
+_ADD_BOS, _CLASS = "add_bos_token", "tokenizer_class"
+_BEGINS_WITH_BOS = re.compile(r"(Llama|CodeLlama|Gemma)Tokenizer(Fast)?")
+# Says by which tokens a model of this tokenizer ends its answers.
+GENERATION = "generation_config.json"
 # T5's names for spans that were taken out of a text.
 SENTINEL = re.compile(r"▁?<extra_id_[0-9]+>")
 # Pieces that stand for a byte of a character that the vocabulary lacks.
@@ -66,6 +70,16 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         if self._size > _MOST_TOKENS:
             raise DataError(f"{self._file}: a token has a number above {_MOST_TOKENS:,}")
         self._take_special(_read_config(epath.Path(folder) / CONFIG))
+        self._ends = _read_ends(epath.Path(folder) / GENERATION, self._size)
+
+    def _adds_bos(self, config: Mapping[str, Any], bos: int | None) -> bool:
+        """Whether a text begins with BOS when a model reads it."""
+        if bos is None or isinstance(config[_ADD_BOS], bool):
+            return bos is not None and config[_ADD_BOS]
+        if _BEGINS_WITH_BOS.fullmatch(str(config[_CLASS])):
+            return True
+        with border(f"{self._file}: post_processor"):
+            return self._tokenizer.encode("a", add_special_tokens=True).ids[:1] == [bos]
 
     def _take_special(self, config: Mapping[str, Any]) -> None:
         """Finds the special tokens, and has all of them read as text."""
@@ -74,7 +88,7 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         if self._eos is None:
             raise DataError(f"vocabulary {self._folder!r} names no end-of-sequence token")
         # Some have one that their texts do not begin with.
-        self._bos = None if config[_ADD_BOS] is False else named["bos_token"]
+        self._bos = named["bos_token"] if self._adds_bos(config, named["bos_token"]) else None
         # Where none is named, any will do: padding is told by lengths.
         self._pad = named["pad_token"] or 0
         listed = self._tokenizer.get_added_tokens_decoder()
@@ -137,6 +151,11 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
     @property
     def eos_id(self) -> int | None:
         return self._eos
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens beside EOS that end an answer."""
+        return tuple(number for number in self._ends if number != self._eos)
 
     @property
     def unk_id(self) -> int | None:
@@ -238,7 +257,17 @@ def _read_config(file: epath.Path) -> dict[str, Any]:
     if not isinstance(several, list):
         raise DataError(f"{file}: {key!r} must be a list of tokens, found {quoted(several)}")
     texts = [_text(value, file, key) for value in several]
-    return found | {key: texts, _ADD_BOS: content.get(_ADD_BOS)}
+    return found | {key: texts, **{name: content.get(name) for name in (_ADD_BOS, _CLASS)}}
+
+
+def _read_ends(file: epath.Path, size: int) -> tuple[int, ...]:
+    """Returns the tokens that end an answer in generation_config.json, none where it says none."""
+    content = read_json(file) if file.exists() else {}
+    ends = content.get("eos_token_id") if isinstance(content, dict) else None
+    ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    if not all(type(number) is int and 0 <= number < size for number in ends):
+        raise DataError(f"{file}: 'eos_token_id' must be tokens below {size}, found {quoted(ends)}")
+    return tuple(dict.fromkeys(ends))
 
 
 def _text(value: Any, file: epath.Path, key: str) -> str | None:

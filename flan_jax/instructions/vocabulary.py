@@ -186,6 +186,11 @@ class LateVocabulary(seqio.Vocabulary):
         return eos_id
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens beside EOS that end an answer, where a tokenizer folder names any."""
+        return getattr(self.resolved, "end_ids", ())
+
+    @property
     def unk_id(self) -> int | None:
         return self.resolved.unk_id
 

@@ -18,8 +18,9 @@ from flan_jax.errors import CheckpointError, border, quoted
 from flan_jax.interop.fields import Fields
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+GENERATION = "generation_config.json"
 # Counted up when folders are written otherwise, so that those of before are not used.
-FORM = 1
+FORM = 2
 _KEY = "tokenizer.ggml."
 TOKENS = f"{_KEY}tokens"
 _BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"
@@ -31,6 +32,8 @@ _NAMED = {
     "unk_token": "unknown_token_id",
     "pad_token": "padding_token_id",
 }
+# Tokens that end an answer: of a text, and of a turn in a conversation.
+_ENDS = ("eos_token_id", "eot_token_id")
 
 
 class _Words(NamedTuple):
@@ -100,11 +103,11 @@ class _Listed(NamedTuple):
 
 
 def write_tokenizer(metadata: Mapping[str, Any], folder: epath.PathLike, where: str) -> None:
-    """Writes tokenizer.json and tokenizer_config.json, each whole or not at all.
+    """Writes tokenizer.json, tokenizer_config.json and what names ends, each whole or not at all.
 
     Args:
         metadata: of a GGUF file.
-        folder: for the two files; made where it is not there.
+        folder: for the files; made where it is not there.
         where: the GGUF file, for errors.
 
     Raises:
@@ -118,7 +121,7 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: epath.PathLike, where: 
 
 
 def tokenizer_texts(metadata: Mapping[str, Any], where: str) -> Mapping[str, str]:
-    """Returns the content of the two files by name; see `write_tokenizer`."""
+    """Returns the content of the files by name; see `write_tokenizer`."""
     try:
         import tokenizers  # noqa: F401
     except ImportError:
@@ -134,7 +137,12 @@ def tokenizer_texts(metadata: Mapping[str, Any], where: str) -> Mapping[str, str
             config = _config(fields, listed, bos=True)
             tokenizer = _sentencepiece(fields, listed)
         _frame(tokenizer, config, listed)
-        return {CONFIG: json_files.dumps(config, 1) + "\n", TOKENIZER: tokenizer.to_str()}
+        texts = {CONFIG: json_files.dumps(config, 1) + "\n", TOKENIZER: tokenizer.to_str()}
+        ends = [_number(metadata, key, len(listed.texts), where) for key in _ENDS]
+        named = list(dict.fromkeys(number for number in ends if number is not None))
+        # A model that ends its turns by another token than EOS says so in a file of its own.
+        more = {GENERATION: json_files.dumps({"eos_token_id": named}) + "\n"}
+        return {**texts, **(more if len(named) > 1 else {})}
 
 
 def _listed(fields: Fields, metadata: Mapping[str, Any]) -> _Listed:

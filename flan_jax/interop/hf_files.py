@@ -335,11 +335,11 @@ def write_folder(
         json_files.write_json(folder / CONFIG, content, indent=2)
 
 
-def _token_ids(framing: Framing) -> dict[str, int]:
+def _token_ids(framing: Framing) -> dict[str, Any]:
     """Special tokens as transformers' configurations name them."""
     named = {
         "pad_token_id": framing.pad_id,
-        "eos_token_id": framing.eos_id,
+        "eos_token_id": list(framing.ends) if framing.end_ids else framing.eos_id,
         "bos_token_id": framing.bos_id,
         "decoder_start_token_id": framing.start_id,
     }

@@ -45,11 +45,11 @@ def _take(x_BxN: jax.Array, chosen_BxM: jax.Array) -> jax.Array:
 
 
 def _candidates(
-    running: _Hypotheses, logits_RxV: jax.Array, step: jax.Array
+    running: _Hypotheses, logits_RxV: jax.Array, step: jax.Array, ends: int
 ) -> tuple[_Hypotheses, jax.Array, jax.Array]:
     """Continues running hypotheses by every token and keeps the best.
 
-    Twice as many as there are beams: should one in two end with EOS, enough go on.
+    So many more than there are beams that enough go on, however many end with one of `ends` tokens.
 
     Returns:
         C candidates, and the beam and the token [B, C] that each came from.
@@ -59,7 +59,7 @@ def _candidates(
     log_probs_BxNxV = log_probs_RxV.reshape(batch_size, num_beams, -1)
     sums_BxNxV = running.scores_BxN[..., None] + log_probs_BxNxV
     vocab_size = sums_BxNxV.shape[-1]
-    scores_BxC, flat_BxC = jax.lax.top_k(sums_BxNxV.reshape(batch_size, -1), 2 * num_beams)
+    scores_BxC, flat_BxC = jax.lax.top_k(sums_BxNxV.reshape(batch_size, -1), (1 + ends) * num_beams)
     beams_BxC, new_BxC = jnp.divmod(flat_BxC, vocab_size)
     tokens_BxCxL = jax.lax.dynamic_update_slice_in_dim(
         _take(running.tokens_BxNxL, beams_BxC), new_BxC[..., None], step, axis=2
@@ -75,7 +75,7 @@ def _with_ended(
     A candidate that ends counts only among the best N: below them, N more probable ones go on.
     """
     num_beams = ended.scores_BxN.shape[1]
-    counted_BxC = ends_BxC & (np.arange(2 * num_beams) < num_beams)
+    counted_BxC = ends_BxC & (np.arange(ends_BxC.shape[1]) < num_beams)
     scores_BxC = jnp.where(counted_BxC, candidates.scores_BxN / divisor, -jnp.inf)
     pairs = (ended, _Hypotheses(scores_BxC, candidates.tokens_BxNxL))
     merged = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *pairs)
@@ -138,8 +138,10 @@ def beam_search(
 
     def advance(state: _State) -> _State:
         logits_RxV, cache = model.decode_step(state.cache, state.last_BxN.reshape(-1))
-        candidates, beams_BxC, new_BxC = _candidates(state.running, logits_RxV, state.step)
-        ends_BxC = (new_BxC == framing.eos_id) | (state.step + 1 == max_length)
+        candidates, beams_BxC, new_BxC = _candidates(
+            state.running, logits_RxV, state.step, len(framing.ends)
+        )
+        ends_BxC = jnp.isin(new_BxC, jnp.asarray(framing.ends)) | (state.step + 1 == max_length)
         divisor = divisors_L[state.step]
         ended = _with_ended(state.ended, candidates, ends_BxC & state.open_B[:, None], divisor)
         going_on = jnp.where(ends_BxC, -jnp.inf, candidates.scores_BxN)

@@ -183,7 +183,7 @@ def decode(
     Returns:
         int32 tokens [B, max_length], the start token left out, EOS kept.
     """
-    pad_id, eos_id = framing.pad_id, framing.eos_id
+    pad_id = framing.pad_id
     last_B = model.decoding_start_tokens(prompts, framing)
     state = _State(
         step=jnp.zeros((), jnp.int32),
@@ -203,7 +203,7 @@ def decode(
         tokens_BxL = jax.lax.dynamic_update_slice_in_dim(
             state.tokens_BxL, chosen_B[:, None], state.step, axis=1
         )
-        done_B = state.done_B | (chosen_B == eos_id)
+        done_B = state.done_B | jnp.isin(chosen_B, jnp.asarray(framing.ends))
         return _State(state.step + 1, chosen_B, done_B, tokens_BxL, cache)
 
     return jax.lax.while_loop(unfinished, advance, state).tokens_BxL

@@ -190,7 +190,11 @@ class Model:
 
     def layout(self, special: SpecialTokens) -> Layout:
         """Returns how examples become this model's batches with a vocabulary's special tokens."""
-        return self.config.row_layout(self.config.framing(special))
+        framing = self.config.framing(special)
+        further = tuple(
+            token for token in getattr(special, "end_ids", ()) if token != framing.eos_id
+        )
+        return self.config.row_layout(dataclasses.replace(framing, end_ids=further))
 
     def targets(self, batch: Mapping[str, jax.Array]) -> Targets:
         """Returns what a loss needs of a batch."""

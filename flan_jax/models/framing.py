@@ -25,7 +25,7 @@ class SpecialTokens(Protocol):
 
     @property
     def eos_id(self) -> int:
-        """Ends a sequence."""
+        """Ends a sequence. It may have further ones, `end_ids`, that end an answer."""
 
 
 class Sequences(NamedTuple):
@@ -83,6 +83,8 @@ class Framing:
     Attributes:
         pad_id: fills rows; any token, for padding is told by lengths and segments.
         eos_id: ends an answer.
+        end_ids: further tokens that end an answer where a model says them, such as the end of a
+            turn in a conversation.
         start_id: what a decoder reads first: T5's padding token; None in a decoder-only model
             whose sequences begin with the prompt itself.
         bos_id: what a prompt begins with; None: nothing.
@@ -100,6 +102,12 @@ class Framing:
     prompt_eos: bool = True
     answer_bos_id: int | None = None
     soft_prompt: tuple[int, ...] = ()
+    end_ids: tuple[int, ...] = ()
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """All tokens that end an answer."""
+        return self.eos_id, *self.end_ids
 
     @property
     def added(self) -> tuple[int, int]:
@@ -135,8 +143,7 @@ class Framing:
         return np.concatenate([before, cut]).astype(np.int32) if before else cut
 
     def spoken(self, tokens: np.ndarray) -> list[int]:
-        """Returns what a model generated up to EOS, special tokens left out."""
+        """Returns what a model generated up to its end, special tokens left out."""
         ids = [int(token) for token in tokens]
-        if self.eos_id in ids:
-            ids = ids[: ids.index(self.eos_id)]
+        ids = ids[: next((at for at, token in enumerate(ids) if token in self.ends), None)]
         return [token for token in ids if token not in (self.pad_id, self.answer_bos_id)]

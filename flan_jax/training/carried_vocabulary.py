@@ -12,7 +12,7 @@ from flan_jax.training.stored_settings import VOCABULARY_NAMES
 FOLDER = "vocabulary"
 _MODEL = "sentencepiece.model"
 _TOKENIZER, _SPECIAL = "tokenizer.json", "tokenizer_config.json"
-_CHAT = "chat_template.jinja"
+_CHAT, _ENDS = "chat_template.jinja", "generation_config.json"
 
 
 def content(spec: str) -> dict[str, bytes]:
@@ -29,7 +29,7 @@ def content(spec: str) -> dict[str, bytes]:
     path = epath.Path(spec)
     if not path.is_dir():
         return {f"{FOLDER}/{_MODEL}": files.read_bytes(path)}
-    names = [name for name in (_TOKENIZER, _SPECIAL, _CHAT) if (path / name).exists()]
+    names = [name for name in (_TOKENIZER, _SPECIAL, _CHAT, _ENDS) if (path / name).exists()]
     if _TOKENIZER not in names:
         raise DataError(f"vocabulary folder {spec!r} holds no {_TOKENIZER}")
     return {f"{FOLDER}/{name}": files.read_bytes(path / name) for name in names}

@@ -135,6 +135,7 @@ def chat_folder(tmp_path_factory):
     made.save(str(folder / "tokenizer.json"))
     names = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
     names |= {"chat_template": TEMPLATE, "tokenizer_class": "PreTrainedTokenizerFast"}
+    names["add_bos_token"] = True
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
     return folder
 

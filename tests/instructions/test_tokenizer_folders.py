@@ -131,6 +131,44 @@ def test_texts_are_read_whole_whatever_batches_its_author_made(loaded, tmp_path)
     assert len(set(prints)) == 3
 
 
+@pytest.mark.parametrize(
+    ("processor", "config"),
+    [
+        (False, {}),
+        (True, {}),
+        (True, {"add_bos_token": False}),
+        (False, {"add_bos_token": True}),
+        (False, {"tokenizer_class": "GPT2Tokenizer"}),
+    ],
+)
+def test_texts_begin_with_bos_where_the_model_was_trained_so(tmp_path, processor, config):
+    """As the file's post-processor says, unless tokenizer_config.json does."""
+    made = words()
+    if processor:
+        made.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<mask> $A", pair="<mask> $A $B", special_tokens=[("<mask>", 3)]
+        )
+    folder = save(tmp_path / "made", made, eos_token="</s>", bos_token="<mask>", **config)
+    found = vocabulary.load_vocabulary(folder).bos_id
+    assert found == (3 if config.get("add_bos_token", processor) else None)
+    if not config:
+        transformers = pytest.importorskip("transformers")
+        theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+        assert (theirs("cat").input_ids == [3, 4]) == (found == 3)
+
+
+def test_tokens_that_end_an_answer(tmp_path):
+    folder = save(tmp_path / "made", words(), eos_token="</s>")
+    file = tmp_path / "made" / "generation_config.json"
+    file.write_text(json.dumps({"eos_token_id": [1, 4]}))
+    one = vocabulary.load_vocabulary(folder)
+    assert (one.eos_id, one.end_ids) == (1, (4,))
+    vocabulary.load_vocabulary.cache_clear()
+    file.write_text(json.dumps({"eos_token_id": [1, 400]}))
+    with pytest.raises(DataError, match="'eos_token_id' must be tokens below 6, found .1, 400."):
+        vocabulary.load_vocabulary(folder)
+
+
 def test_a_token_of_a_huge_number_is_refused(tmp_path):
     model = {"type": "WordLevel", "vocab": {"</s>": 1, "<unk>": 1 << 31}, "unk_token": "<unk>"}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}))

@@ -17,6 +17,9 @@ def tokenizer_folder(tmp_path_factory):
     made.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     made.decoder = tokenizers.decoders.Fuse()
     made.add_special_tokens(special)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", 2)]
+    )
     made.save(str(folder / "tokenizer.json"))
     names = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
     names["tokenizer_class"] = "PreTrainedTokenizerFast"

@@ -159,6 +159,32 @@ def test_generation_token_for_token(pair, rows):
     assert [said(row) for row in ours[:3]] == [said(row) for row in theirs]
 
 
+@pytest.mark.parametrize("pair", ["llama"], indirect=True)
+def test_several_tokens_end_an_answer(pair, rows):
+    """Greedy and by beams: the first of them, as in transformers."""
+    longest = max(LENGTHS)
+    tokens = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - n) + [1] * n for n in LENGTHS])
+    options = dict(max_new_tokens=16, do_sample=False, attention_mask=mask, pad_token_id=0)
+    free = pair.theirs.generate(tokens, **options)[:, longest:].numpy()
+    ends = [1, int(free[0][3]), int(free[1][5])]
+    framing = dataclasses.replace(FRAMING, end_ids=tuple(ends[1:]))
+    prompts = jax.tree.map(jnp.asarray, pad(rows, 3, 30, 0))
+    module = pair.module
+    decode = jax.jit(lambda p: greedy_decode(module, p, framing=framing, max_length=16))
+    search = jax.jit(
+        lambda p: beam_search(module, p, framing=framing, num_beams=3, max_length=16)[0][:, 0]
+    )
+    for beams, ours in ((1, decode(prompts)), (3, search(prompts))):
+        theirs = pair.theirs.generate(tokens, num_beams=beams, eos_token_id=ends, **options)
+        theirs = theirs[:, longest:].numpy()
+        for mine, row in zip(np.asarray(ours), theirs, strict=True):
+            assert framing.spoken(mine) == framing.spoken(row)
+            if beams == 1:
+                assert len(framing.spoken(mine)) < 16 or not set(ends) & {*map(int, mine)}
+    assert len(framing.spoken(np.asarray(decode(prompts))[0])) <= 3
+
+
 def test_scores_of_answers_are_those_of_whole_sequences(pair, rows):
     rng = np.random.default_rng(1)
     prompt_B = np.array([1, 0, 0, 2, 1])

@@ -126,7 +126,7 @@ def test_there_and_back_and_there_again(trained, gemma_folder, tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(value, state[name]), name
     words = transformers.AutoTokenizer.from_pretrained(theirs)
-    assert words("add 1")["input_ids"] == VOCABULARY.encode("add 1")
+    assert words("add 1")["input_ids"] == [VOCABULARY.bos_id, *VOCABULARY.encode("add 1")]
     assert run(["convert", f"{trained[0]}@2", str(tmp_path / "bf"), "--dtype=bfloat16"]) == 0
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "bf")
     assert model.dtype == torch.bfloat16
