@@ -16,8 +16,8 @@ or targets.
 and 64 of answer, AdamW, float32; the loss counts the answers in both, and logits of all positions
 are transformers' way, of the answers alone ours.
 
-`--lora` is `--gemma` with adapters of rank 16 on all linear layers but the head, and peft beside it; it
-says the peak memory of a process that does nothing but the one or the other, too.
+`--lora` is `--gemma` with adapters of rank 16 on all linear layers but the head, and peft beside
+it; it also says the peak memory of a process that does nothing but the one or the other.
 
 `--mfu` times our step at 1024 / 256 in bfloat16 and prints model FLOP/s (products alone, as
 `T5Config.forward_flops` counts them) and their share of the device's peak where that is known.

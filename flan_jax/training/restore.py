@@ -123,7 +123,9 @@ def _open_adapter(
     there.release()
     # Nothing says of which weights it was trained on but its author.
     facts = {tuned_weights.NAMED: base, tuned_weights.CHECKSUMS: None}
-    run = {**own.run, tuned_weights.FIELD: facts}
+    then = there.run["fingerprint"].get("vocabulary")
+    fingerprint = {**own.run["fingerprint"], "vocabulary": then}
+    run = {**own.run, "fingerprint": fingerprint, tuned_weights.FIELD: facts}
     return OnBase(
         own.step,
         own.path,

@@ -164,7 +164,7 @@ def _tuned_params(
     where: str, model: Model, fresh: Params, frozen: Frozen, seed: int, say: Say
 ) -> Params:
     """Returns what trains of a tuned model, as it begins."""
-    found = restore.require(where, say)
+    found = restore.require(where, say, frozen.source)
     if isinstance(found, OnBase) and found.model.describe() == model.describe():
         wanted = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
