@@ -12,7 +12,7 @@ from flan_jax.errors import DataError
 from flan_jax.instructions import mixtures, pipelines
 from flan_jax.instructions.draws import RenderingKey, rendering_context
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.rendering import RANKED, RENDERED
+from flan_jax.instructions.rendering import COUNTED, RANKED, RENDERED
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.kinds import whole_number
 
@@ -53,7 +53,7 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
 
 
 # Features of an example that are kept; see `records.Example`.
-_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized")
+_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized", COUNTED)
 
 
 def task_examples(spec: UnitSpec) -> Iterator[Example]:
@@ -131,6 +131,7 @@ def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
         references=_texts(raw.get("references", ())) or (target,),
         form=_text(raw.get("form", "")),
         ranked=_ranked(raw),
+        counted=np.asarray(raw[COUNTED], np.int32) if COUNTED in raw else None,
     )
 
 
