@@ -33,13 +33,21 @@ class Renderings:
         return [RenderingKey(self.seed, number) for number in range(self.count)]
 
 
-def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
+def unit_specs(
+    name: str, split: str, renderings: Renderings, layout: str | None = None
+) -> list[UnitSpec]:
     """Returns the units of all member tasks that have the split.
+
+    Args:
+        name: SeqIO task or mixture.
+        split: the split.
+        renderings: of each task.
+        layout: of a model that trains on them; None where they are answered.
 
     Raises:
         DataError: no member has the split.
     """
-    tasks = mixtures.member_tasks(name)
+    tasks = mixtures.member_tasks(name, layout)
     having = [task for task in tasks if split in task.splits]
     if not having:
         splits = sorted({s for task in tasks for s in task.splits})

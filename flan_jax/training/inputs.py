@@ -36,6 +36,7 @@ def prepare_once(
             config.prepared_dir,
             modules=config.module_names,
             fresh=fresh,
+            layout=config.model.row_layout.name,
             report=say,
         )
 
