@@ -121,7 +121,11 @@ class Macro:
 def in_full(path: str) -> str:
     """Returns a path or a name with one, such as `selected:~/a.json`, with `~` replaced."""
     scheme, colon, rest = path.partition(":")
-    if colon and rest.startswith("~") and scheme in ("selected", "t5", "hf", "gguf", "t5x"):
+    if (
+        colon
+        and rest.startswith("~")
+        and scheme in ("selected", "t5", "hf", "gguf", "t5x", "peft", "jsonl")
+    ):
         return f"{scheme}:{os.path.expanduser(rest)}"
     return os.path.expanduser(path) if path.startswith("~") else path
 

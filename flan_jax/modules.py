@@ -55,7 +55,14 @@ def _shipped() -> frozenset[str]:
 
 def is_file_name(name: str) -> bool:
     """Whether a module is named by its file."""
-    return name.endswith(".py") or "/" in name or name.startswith("~")
+    return name.endswith(".py") or "/" in name or name.startswith("~") or _is_data(name)
+
+
+def _is_data(name: str) -> bool:
+    """Whether a name is `jsonl:FILE`, data that becomes tasks without code of its own."""
+    from flan_jax import registry
+
+    return name.partition(":")[0] in registry.MODULES and ":" in name
 
 
 def as_named(name: str) -> str:
@@ -67,6 +74,9 @@ def as_named(name: str) -> str:
         ConfigError: it is no name of a module or a file.
     """
     require("a task module", name, Place())
+    if _is_data(name):
+        kind, _, path = name.partition(":")
+        return f"{kind}:{path if '://' in path else os.path.abspath(os.path.expanduser(path))}"
     if is_file_name(name):
         return os.path.abspath(os.path.expanduser(name))
     return name
@@ -109,6 +119,11 @@ def import_modules(names: str | Sequence[str] | None) -> list[types.ModuleType]:
 
 def _import(name: str) -> types.ModuleType:
     named = as_named(name)
+    if _is_data(name):
+        from flan_jax import registry
+
+        make, path = registry.by_prefix(registry.MODULES, named)  # type: ignore[misc]
+        return make(path)
     if is_file_name(name):
         return _import_file(named)
     here = _in_working_directory(named)

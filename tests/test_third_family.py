@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import third_family
 import tokenizers
+from published import Example
 
 from flan_jax.cli import run
 from flan_jax.evaluation.embedding import CheckpointEncoder
@@ -154,11 +155,6 @@ def test_decoding_and_scoring_are_the_whole_model_on_whole_sequences(toy):
         np.testing.assert_allclose(
             scored[row, : len(answer)], log_probs[at, answer], rtol=1e-4, atol=1e-5
         )
-
-
-class Example:
-    def __init__(self, inputs, targets):
-        self.inputs, self.targets = inputs, targets
 
 
 def test_packed_examples_do_not_see_each_other(toy):

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         default="encoder_decoder",
         choices=("encoder_decoder", "decoder"),
-        help="of the rows that are reported (default: encoder_decoder)",
+        help="of the model that trains on them (default: encoder_decoder)",
     )
     parser.add_argument("--beam", nargs=argparse.REMAINDER, help="prepare on Beam; its options")
     common.add_gin_arguments(parser)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
     renderings = units.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
-        specs = units.unit_specs(name, args.split, renderings)
+        specs = units.unit_specs(name, args.split, renderings, args.layout)
         lib.prepare_on_beam(specs, settings.cache_root(), modules, args.beam, args.fresh)
     prepared = lib.prepare(
         name,
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         modules=modules,
         workers=args.workers,
         fresh=args.fresh and args.beam is None,
+        layout=args.layout,
         report=terminal.say,
     )
     stats = Plan(prepared.tables, prepared.rates, layout).stats()

@@ -5,10 +5,11 @@ flan-jax tasks show minilab_first_word -n 3
 flan-jax tasks show flan_rte --template=all
 flan-jax tasks show super_ni_task828_copa_commonsense_cause_effect --encoding=def_pos2 -n 1 --raw
 flan-jax tasks check --module=tasks.flan
+flan-jax tasks check --module=jsonl:chats.jsonl --gin.VOCABULARY=models/chat
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flan_jax import terminal
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how Natural Instructions become prompts: def_pos2, meta, name_def_pos3, ...",
     )
     show.add_argument("--raw", action="store_true", help="the prompts, and nothing else")
-    check = actions.add_parser("check", help="find what is wrong with templates")
+    check = actions.add_parser("check", help="find what is wrong with templates or lines")
     check.add_argument("names", nargs="*", metavar="NAME", help="task entries (default: all)")
     check.add_argument(
         "--folder", type=common.path, metavar="DIR", help="check a folder of Super-NI tasks instead"
@@ -208,6 +209,8 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
         lengths = f", {len(example.inputs)} + {len(example.targets)} tokens"
         texts = example.prompt, example.target, example.references
         _print(example.id, example.template, lengths, *texts)
+        if example.counted is not None:
+            _print_learnt(example)
 
 
 def _check_encoding(wanted: str | None, found: str) -> None:
@@ -247,34 +250,65 @@ def _print(
     terminal.say()
 
 
+def _print_learnt(example: Any) -> None:
+    """Prints the turns of a conversation that a loss counts, as their tokens say them."""
+    import itertools
+
+    from flan_jax.instructions.vocabulary import VOCABULARY
+
+    terminal.say("[learnt]")
+    pairs = zip(example.targets, example.counted, strict=True)
+    for counted, turn in itertools.groupby(pairs, key=lambda pair: pair[1]):
+        if counted:
+            terminal.say(VOCABULARY.decode([int(token) for token, _ in turn]))
+    terminal.say()
+
+
 def _check(args: argparse.Namespace) -> int:
     from flan_jax.errors import DataError, did_you_mean
-    from flan_jax.instructions import cards, datasets, lost_text
+    from flan_jax.instructions import cards, lost_text
     from flan_jax.instructions.vocabulary import VOCABULARY
 
     entries = {
-        card.name: made_from
+        card.name: entry
         for card in cards.cards(args.module)
-        if (made_from := datasets.find_registered(card.name)) is not None
+        if (entry := _checkable(card.name)) is not None
     }
     for name in args.names:
         if name not in entries:
             hint = did_you_mean(name, entries)
-            raise DataError(f"no entry {name!r} with templates to check{hint}")
+            raise DataError(f"no entry {name!r} with templates or lines to check{hint}")
     if not entries:
-        raise DataError("none of the imported modules declares datasets with templates")
+        raise DataError("none of the imported modules has datasets with templates, or JSON lines")
     wrong = 0
     for name in args.names or entries:
-        made_from = entries[name]
-        problems = datasets.check_dataset(made_from.dataset, made_from.samples)
+        problems = entries[name][0]()
         for problem in problems:
             terminal.say(f"{name}: {problem}")
         wrong += bool(problems)
-    chosen = [entries[name] for name in args.names or entries]
-    texts = (t for one in chosen for t in datasets.rendered_texts(one.dataset, one.samples))
+    texts = (text for name in args.names or entries for text in entries[name][1]())
     counts, total = lost_text.lost(VOCABULARY.resolved, texts)
     if counts:
         terminal.say(lost_text.describe(VOCABULARY.spec, counts, total))
     checked = len(args.names or entries)
     terminal.say(f"{checked} entries checked, {wrong} with problems")
     return 1 if wrong else 0
+
+
+def _checkable(
+    name: str,
+) -> tuple[Callable[[], Sequence[str]], Callable[[], Iterable[str]]] | None:
+    """Returns what finds the problems of an entry, and what yields its texts; or None."""
+    import functools
+
+    from flan_jax.instructions import datasets, jsonl
+
+    if (made_from := datasets.find_registered(name)) is not None:
+        of = made_from.dataset, made_from.samples
+        return (
+            functools.partial(datasets.check_dataset, *of),
+            functools.partial(datasets.rendered_texts, *of),
+        )
+    if jsonl.find_registered(name) is not None:
+        return functools.partial(jsonl.problems, name), functools.partial(jsonl.texts, name)
+    return None

@@ -27,9 +27,10 @@ from flan_jax.data import packing
 from flan_jax.errors import DataError, did_you_mean
 from flan_jax.kinds import whole_number
 
-# Bump by hand whenever the code here or in `packing` makes other batches of the same inputs.
-FORMAT = 1
-LAYOUTS = ("encoder_decoder", "decoder")
+# By layout; bump by hand whenever the code here or in `packing` makes other batches of the same
+# inputs.
+FORMATS = {"encoder_decoder": 1, "decoder": 2}
+LAYOUTS = tuple(FORMATS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,8 @@ class PlanConfig:
 
     Attributes:
         inputs_length: input tokens of a row.
-        targets_length: target tokens of a row.
+        targets_length: target tokens of a row, in both layouts: no more of its positions have
+            logits.
         batch_size: rows of a batch, over all hosts.
         packing: whether rows hold several examples.
         seed: of every order in the plan.
@@ -97,6 +99,11 @@ class PlanConfig:
     def row_length(self) -> int:
         """Tokens of a row of the layout "decoder"."""
         return self.inputs_length + self.targets_length
+
+    @property
+    def format(self) -> int:
+        """Number of the layout's format, see `FORMATS`."""
+        return FORMATS[self.layout]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +208,7 @@ class Plan:
     def fingerprint(self) -> str:
         """16 hex digits over tables, rates, layout and the format number."""
         parts = [
-            FORMAT,
+            self.config.format,
             dataclasses.asdict(self.config),
             [[t.name, t.fingerprint, t.renderings] for t in self.tables],
             self._rates.tolist(),
@@ -283,9 +290,9 @@ class Plan:
         """Rows of the drawn examples, windows one after the other."""
         sizes = self._trimmed(drawn)
         capacity = (self.config.inputs_length, self.config.targets_length)
-        if self.config.layout == "decoder":  # one side only
-            sizes = np.stack([sizes.sum(axis=1), np.zeros(len(sizes), np.int64)], axis=1)
-            capacity = (self.config.row_length, 1)
+        if self.config.layout == "decoder":  # all tokens on one side, and answers on the other
+            sizes = np.stack([sizes.sum(axis=1), sizes[:, 1]], axis=1)
+            capacity = (self.config.row_length, self.config.targets_length)
         rows, first = [], 0
         for start in range(0, len(drawn), self.config.window):
             row = packing.pack(sizes[start : start + self.config.window], capacity)

@@ -101,6 +101,7 @@ def prepare(
     modules: Sequence[str] = (),
     workers: int | None = None,
     fresh: bool = False,
+    layout: str | None = None,
     report: Callable[[str], None] = log.info,
 ) -> PreparedMixture:
     """Prepares whatever is missing of a task or mixture, and opens it.
@@ -113,6 +114,8 @@ def prepare(
         modules: task modules that worker processes import.
         workers: processes; where None, one for small mixtures and else one a core.
         fresh: prepare again what is there as well.
+        layout: of a model that trains on it (some tasks train otherwise than they are answered, see
+            `mixtures.train_as`); None where it is answered.
         report: called with what happens, a line at a time.
 
     Raises:
@@ -121,8 +124,9 @@ def prepare(
         OutputError: the records cannot be written; those that are there stay.
     """
     root = root or settings.cache_root()
-    specs = unit_specs(name, split, renderings)
-    if without := {task.name for task in mixtures.member_tasks(name)} - {s.task for s in specs}:
+    specs = unit_specs(name, split, renderings, layout)
+    members = {task.name for task in mixtures.member_tasks(name, layout)}
+    if without := members - {spec.task for spec in specs}:
         report(f"left out, for want of split {split!r}: {', '.join(sorted(without))}")
     todo = []
     for spec in specs:
@@ -141,7 +145,7 @@ def prepare(
     if todo:
         _prepare_all(todo, root, modules, workers, fresh, report)
         _check_recipes(todo, report)
-    prepared = open_prepared(name, split, specs, root, tuple(sorted(left_out)))
+    prepared = open_prepared(name, split, specs, root, tuple(sorted(left_out)), layout)
     for tasks, unknown in _by_unknown(prepared.unknown).items():
         report(
             f"not all that shapes the tokens of {tasks} can be known: {unknown}. Where that "
@@ -207,6 +211,7 @@ def open_prepared(
     specs: Sequence[UnitSpec],
     root: str,
     left_out: tuple[str, ...] = (),
+    layout: str | None = None,
 ) -> PreparedMixture:
     """Opens units that `prepare` wrote, those of a task together.
 
@@ -219,7 +224,7 @@ def open_prepared(
     for task, units in by_task.items():
         if any(not np.array_equal(unit.ids, units[0].ids) for unit in units):
             raise DataError(f"task {task!r} has other examples in other renderings")
-    rates = mixtures.task_rates(name, set(by_task))
+    rates = mixtures.task_rates(name, set(by_task), layout)
     unknown = {task: phrases for task in by_task if (phrases := get_recipe(task).unknown)}
     opened = tuple(map(tuple, by_task.values()))
     return PreparedMixture(name, split, opened, rates, left_out, unknown)

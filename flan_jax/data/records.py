@@ -61,6 +61,8 @@ class Example:
         references: all acceptable answers.
         form: form of the OPTIONS block; empty where there is none.
         ranked: of an option to be scored: id of its example, index, and whether it is right.
+        counted: of each target 1 where a loss counts it, else 0; None where it counts all, and a
+            record says nothing then.
     """
 
     id: str
@@ -73,10 +75,14 @@ class Example:
     references: tuple[str, ...] = ()
     form: str = ""
     ranked: tuple[str, int, bool] | None = None
+    counted: np.ndarray | None = None
 
     def to_bytes(self) -> bytes:
         """Returns the record; tokens as little-endian int32."""
         fields = dataclasses.asdict(self)
+        counted = fields.pop("counted")
+        if counted is not None:
+            fields["counted"] = np.asarray(counted, np.uint8).tobytes()
         for name in ("inputs", "targets"):
             fields[name] = np.asarray(fields[name], "<i4").tobytes()
         return msgpack.packb(fields)
@@ -91,6 +97,8 @@ class Example:
         fields = msgpack.unpackb(record, use_list=False)
         for name in ("inputs", "targets"):
             fields[name] = np.frombuffer(fields[name], "<i4")
+        if "counted" in fields:
+            fields["counted"] = np.frombuffer(fields["counted"], np.uint8).astype(np.int32)
         example = cls(**fields)
         texts = (example.id, example.template, example.prompt, example.target, example.form)
         if not all(
@@ -99,6 +107,9 @@ class Example:
             raise ValueError("a text is none")
         if example.ranked is not None and [*map(type, example.ranked)] != [str, int, bool]:
             raise ValueError("an option to rank is none")
+        counted = example.counted
+        if counted is not None and (len(counted) != len(example.targets) or (counted > 1).any()):
+            raise ValueError("what counts of the targets is not said of each")
         return example
 
 

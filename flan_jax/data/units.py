@@ -12,7 +12,7 @@ from flan_jax.errors import DataError
 from flan_jax.instructions import mixtures, pipelines
 from flan_jax.instructions.draws import RenderingKey, rendering_context
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.rendering import RANKED, RENDERED
+from flan_jax.instructions.rendering import COUNTED, RANKED, RENDERED
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.kinds import whole_number
 
@@ -33,13 +33,21 @@ class Renderings:
         return [RenderingKey(self.seed, number) for number in range(self.count)]
 
 
-def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
+def unit_specs(
+    name: str, split: str, renderings: Renderings, layout: str | None = None
+) -> list[UnitSpec]:
     """Returns the units of all member tasks that have the split.
+
+    Args:
+        name: SeqIO task or mixture.
+        split: the split.
+        renderings: of each task.
+        layout: of a model that trains on them; None where they are answered.
 
     Raises:
         DataError: no member has the split.
     """
-    tasks = mixtures.member_tasks(name)
+    tasks = mixtures.member_tasks(name, layout)
     having = [task for task in tasks if split in task.splits]
     if not having:
         splits = sorted({s for task in tasks for s in task.splits})
@@ -53,7 +61,7 @@ def unit_specs(name: str, split: str, renderings: Renderings) -> list[UnitSpec]:
 
 
 # Features of an example that are kept; see `records.Example`.
-_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized")
+_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized", COUNTED)
 
 
 def task_examples(spec: UnitSpec) -> Iterator[Example]:
@@ -131,6 +139,7 @@ def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
         references=_texts(raw.get("references", ())) or (target,),
         form=_text(raw.get("form", "")),
         ranked=_ranked(raw),
+        counted=np.asarray(raw[COUNTED], np.int32) if COUNTED in raw else None,
     )
 
 

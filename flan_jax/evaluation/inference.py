@@ -98,10 +98,7 @@ class Request:
         if self.inputs is not None:
             return np.array([*VOCABULARY.encode(self.inputs), VOCABULARY.eos_id], np.int32)
         tokens = chat.encode(VOCABULARY.resolved, self.messages)
-        # Templates write BOS themselves, and so does framing.
-        if tokens and tokens[0] == VOCABULARY.bos_id:
-            tokens = tokens[1:]
-        return np.array(tokens, np.int32)
+        return np.array(chat.as_prompt(VOCABULARY, tokens), np.int32)
 
     def answered(self, outputs: Sequence[str], several: bool) -> dict[str, Any]:
         """Returns the object with its answer."""

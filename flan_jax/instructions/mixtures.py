@@ -1,7 +1,7 @@
 """Mixtures: which tasks are trained on together, and how often each is drawn."""
 
 import functools
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import seqio
@@ -65,16 +65,55 @@ def resolve(name: str) -> seqio.Task | seqio.Mixture:
     return seqio.get_mixture_or_task(name)
 
 
-def member_tasks(name: str) -> list[seqio.Task]:
-    """Returns the tasks of a mixture, or the one task, sorted by name."""
-    provider = resolve(name)
-    return list(provider.tasks) if isinstance(provider, seqio.Mixture) else [provider]
+# By task, the tasks that train in its place in rows of a layout (`models.layouts`).
+_TRAINED_AS: dict[str, Mapping[str, str]] = {}
 
 
-def task_rates(name: str, members: Container[str] | None = None) -> dict[str, float]:
-    """Returns the mixing rate of every member task, or of some; 1 for a single task."""
+def train_as(task: str, by_layout: Mapping[str, str]) -> None:
+    """Says of a task that examples to train on are others than those to answer.
+
+    Args:
+        task: name of the task that is evaluated.
+        by_layout: by the layout of a model's rows, name of the task that it trains on instead.
+    """
+    _TRAINED_AS[task] = dict(by_layout)
+
+
+def _trained_as(task: str, layout: str | None) -> str:
+    return task if layout is None else _TRAINED_AS.get(task, {}).get(layout, task)
+
+
+def member_tasks(name: str, layout: str | None = None) -> list[seqio.Task]:
+    """Returns the tasks of a mixture, or the one task, sorted by name.
+
+    Args:
+        name: of the mixture or task.
+        layout: of a model that trains on them, see `train_as`; None where they are answered.
+    """
     provider = resolve(name)
-    if isinstance(provider, seqio.Mixture):
-        tasks = [t for t in provider.tasks if members is None or t.name in members]
-        return {task.name: float(provider.get_rate(task)) for task in tasks}
-    return {provider.name: 1.0}
+    tasks = list(provider.tasks) if isinstance(provider, seqio.Mixture) else [provider]
+    names = {_trained_as(task.name, layout) for task in tasks}
+    return [seqio.TaskRegistry.get(one) for one in sorted(names)]
+
+
+def task_rates(
+    name: str, members: Container[str] | None = None, layout: str | None = None
+) -> dict[str, float]:
+    """Returns the mixing rate of every member task, or of some; 1 for a single task.
+
+    A task that trains in the place of another has that one's rate.
+
+    Args:
+        name: see `member_tasks`, like `layout`.
+        members: names of the tasks that are asked for; all where None.
+        layout: see `member_tasks`.
+    """
+    provider = resolve(name)
+    if not isinstance(provider, seqio.Mixture):
+        return {_trained_as(provider.name, layout): 1.0}
+    rates: dict[str, float] = {}
+    for task in provider.tasks:
+        trained = _trained_as(task.name, layout)
+        if members is None or trained in members:
+            rates[trained] = rates.get(trained, 0.0) + float(provider.get_rate(task))
+    return rates

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 CHUNK = 64
-Kind = Literal["string", "strings", "int"]  # "strings": a list of any length
+Kind = Literal["string", "strings", "int", "ints"]  # in the plural a list of any length
 Row = dict[str, Any]
 
 
@@ -86,9 +86,12 @@ def _encode_columns(
         elif kind == "string":
             columns.append(np.array([text.encode("utf-8") for text in values], dtype=object))
         else:
-            flat = [text.encode("utf-8") for text in itertools.chain.from_iterable(values)]
-            columns.append(np.array(flat, dtype=object))
-            columns.append(np.array([len(texts) for texts in values], dtype=np.int64))
+            flat = list(itertools.chain.from_iterable(values))
+            if kind == "ints":
+                columns.append(np.array(flat, dtype=np.int32))
+            else:
+                columns.append(np.array([text.encode("utf-8") for text in flat], dtype=object))
+            columns.append(np.array([len(items) for items in values], dtype=np.int64))
     return columns
 
 
@@ -97,13 +100,17 @@ def _call(
 ) -> dict[str, tf.Tensor]:
     """Calls Python and puts its columns together as (ragged) tensors."""
     types: list[Any] = []
+    of_kind: dict[Kind, list[Any]] = {
+        "string": [tf.string], "strings": [tf.string, tf.int64],
+        "int": [tf.int64], "ints": [tf.int32, tf.int64],
+    }  # fmt: skip
     for kind in kinds.values():
-        types += {"string": [tf.string], "int": [tf.int64], "strings": [tf.string, tf.int64]}[kind]
+        types += of_kind[kind]
     columns = iter(tf.numpy_function(function, args, types, stateful=False))
     tensors = {}
     for name, kind in kinds.items():
         values = tf.ensure_shape(next(columns), [None])
-        if kind == "strings":
+        if kind in ("strings", "ints"):
             lengths = tf.ensure_shape(next(columns), [None])
             values = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
         tensors[name] = values

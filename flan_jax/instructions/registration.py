@@ -21,7 +21,9 @@ from flan_jax.instructions.pipelines import Row
 
 # A task file finds what its renderer returns here.
 from flan_jax.instructions.rendering import (
+    COUNTED,
     RANKED,
+    RENDERED,
     AtBuild,
     RenderFn,
     render_preprocessor,
@@ -42,6 +44,11 @@ def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
 
 
 OUTPUT_FEATURES = _features(VOCABULARY)
+# Columns of an example that comes in tokens.
+TOKENIZED: dict[str, pipelines.Kind] = {
+    **RENDERED, "inputs": "ints", "targets": "ints",
+    "inputs_pretokenized": "string", "targets_pretokenized": "string",
+}  # fmt: skip
 
 
 def rows_source(
@@ -120,9 +127,7 @@ def register_task(
     """
     from flan_jax import metrics
 
-    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
-        raise DataError(f"a task or mixture named {name!r} is registered already")
-    recipes.declare(name, recipes.Recipe({"name": name, **facts}, more_facts))
+    _declare(name, facts, more_facts)
     if metric_fns is None:
         metric_fns = [metrics.rank_classification] if ranked else metrics.GENERATION_METRICS
     return seqio.TaskRegistry.add(
@@ -138,6 +143,64 @@ def register_task(
         output_features=_features(SENTINEL_VOCABULARY) if sentinels else OUTPUT_FEATURES,
         postprocess_fn=_postprocess_ranked if ranked else _postprocess,
         metric_fns=list(metric_fns),
+    )
+
+
+def _declare(
+    name: str, facts: Mapping[str, Any], more_facts: Callable[[], Mapping[str, Any]]
+) -> None:
+    check_free(name)
+    recipes.declare(name, recipes.Recipe({"name": name, **facts}, more_facts))
+
+
+def check_free(name: str) -> None:
+    """Refuses a name that a task or mixture has.
+
+    Raises:
+        DataError: it is taken.
+    """
+    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
+        raise DataError(f"a task or mixture named {name!r} is registered already")
+
+
+def register_tokenized_task(
+    name: str,
+    *,
+    source: seqio.DataSource,
+    encoder: Callable[[], Callable[[Row], Sequence[Row]]],
+    facts: Mapping[str, Any],
+    more_facts: Callable[[], Mapping[str, Any]],
+    counted: bool = False,
+) -> seqio.Task:
+    """Registers a SeqIO task whose tokens are made at once, since a text would not do.
+
+    Args:
+        name: see `register_task`, like `source`, `facts` and `more_facts`.
+        source: raw examples.
+        encoder: called whenever a dataset is built; what it returns makes of a raw example any
+            number of examples with the columns `TOKENIZED`.
+        facts: JSON-able facts.
+        more_facts: further ones; the vocabulary's fingerprint is not among what they have to say.
+        counted: whether examples say which of their targets count, in a column `COUNTED`.
+
+    Raises:
+        DataError: the name is taken.
+    """
+    from flan_jax import metrics
+
+    def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        columns = {**TOKENIZED, COUNTED: "ints"} if counted else TOKENIZED
+        return pipelines.map_rows(dataset, encoder(), columns)
+
+    _declare(name, facts, more_facts)
+    features = {key: seqio.Feature(VOCABULARY, add_eos=False) for key in ("inputs", "targets")}
+    return seqio.TaskRegistry.add(
+        name,
+        source=source,
+        preprocessors=[preprocess],
+        output_features=features,
+        postprocess_fn=_postprocess,
+        metric_fns=list(metrics.GENERATION_METRICS),
     )
 
 

@@ -30,6 +30,10 @@ RANKED: dict[str, pipelines.Kind] = {
 }  # fmt: skip
 
 
+# Feature beside "targets": 1 where a loss counts a target, else 0. Without it all count.
+COUNTED = "targets_counted"
+
+
 @dataclasses.dataclass(frozen=True)
 class Rendered:
     """One example in words.

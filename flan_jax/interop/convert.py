@@ -45,6 +45,7 @@ class _Example:
 
     inputs: np.ndarray
     targets: np.ndarray
+    counted: None = None
 
 
 def convert(

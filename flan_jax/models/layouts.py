@@ -5,7 +5,8 @@ inputs_length] or [rows, targets_length]: encoder_input_tokens, encoder_segment_
 decoder_input_tokens (targets shifted right within each example), decoder_target_tokens,
 decoder_segment_ids, decoder_loss_weights, and where rows are packed encoder_positions and
 decoder_positions. For a decoder they are [rows, inputs_length + targets_length], the decoder's
-alone: an example is its prompt and its answer in one sequence, the loss counts the answer,
+alone: an example is its prompt and its answer in one sequence, the loss counts the answer (of a
+conversation, where the answer is all that follows the first prompt, the model's own turns),
 decoder_causal_attention marks the prompt, which a prefix language model reads in both directions,
 and decoder_loss_positions [rows, targets_length], ours, are the positions that a loss may count.
 
@@ -34,6 +35,10 @@ class Tokenized(Protocol):
     @property
     def targets(self) -> np.ndarray:
         """int32 tokens of the answer."""
+
+    @property
+    def counted(self) -> np.ndarray | None:
+        """Of each target 1 where it counts, else 0; None where all count."""
 
 
 class Targets(NamedTuple):
@@ -97,6 +102,20 @@ class Layout(Protocol):
         """
 
 
+def _answer(framing: Framing, example: Tokenized, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an example's targets as the model reads them, and which of them count.
+
+    Where not all count, what is cut off ends in no EOS: it would be one within somebody's turn.
+    """
+    if example.counted is None:
+        answer = framing.answer(example.targets, length)
+        return answer, np.ones(len(answer), np.int32)
+    before = framing.answer(example.targets[:0], length)
+    room = max(length - len(before), 0)
+    answer = np.append(before, example.targets[:room]).astype(np.int32)
+    return answer, np.append(np.ones(len(before)), example.counted[:room]).astype(np.int32)
+
+
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoder:
     """Prompts for an encoder, answers for a decoder."""
@@ -111,20 +130,21 @@ class EncoderDecoder:
         framing, start_id = self.framing, self.framing.start_id
         assert start_id is not None  # an encoder's decoder has to begin with something
         encoder = _Rows(len(rows), inputs, framing.pad_id, ("tokens",))
-        decoder = _Rows(len(rows), targets, framing.pad_id, ("tokens", "inputs"))
+        decoder = _Rows(len(rows), targets, framing.pad_id, ("tokens", "inputs", "weights"))
         for row, examples in enumerate(rows):
             for segment, example in enumerate(examples, start=1):
                 prompt = framing.prompt(example.inputs, inputs)
-                answer = framing.answer(example.targets, targets)
+                answer, counted = _answer(framing, example, targets)
                 encoder.append(row, segment, tokens=prompt)
-                decoder.append(row, segment, tokens=answer, inputs=shift_right(answer, start_id))
+                shifted = shift_right(answer, start_id)
+                decoder.append(row, segment, tokens=answer, inputs=shifted, weights=counted)
         batch = {
             "encoder_input_tokens": encoder["tokens"],
             "encoder_segment_ids": encoder["segment"],
             "decoder_input_tokens": decoder["inputs"],
             "decoder_target_tokens": decoder["tokens"],
             "decoder_segment_ids": decoder["segment"],
-            "decoder_loss_weights": (decoder["segment"] > 0).astype(np.int32),
+            "decoder_loss_weights": decoder["weights"],
         }
         if packed:
             batch["encoder_positions"] = encoder["position"]
@@ -180,17 +200,18 @@ class OneSequence:
         for row, examples in enumerate(rows):
             for segment, example in enumerate(examples, start=1):
                 prompt: np.ndarray = np.append(start, framing.prompt(example.inputs, inputs))
-                answer = framing.answer(example.targets, targets)
+                answer, counted = _answer(framing, example, targets)
                 sequence = np.concatenate([prompt, answer]).astype(np.int32)
-                place = np.arange(len(sequence) - 1)
                 decoder.append(
                     row,
                     segment,
                     tokens=sequence[1:],
                     inputs=sequence[:-1],
-                    weights=place >= len(prompt) - 1,
-                    prefix=place < len(prompt),
+                    weights=np.append(np.zeros(len(prompt)), counted)[1:],
+                    prefix=np.arange(len(sequence) - 1) < len(prompt),
                 )
+        if decoder["weights"].sum(axis=1).max(initial=0) > targets:
+            raise ValueError(f"the answers of a row have more than {targets} tokens")
         batch = {
             "decoder_input_tokens": decoder["inputs"],
             "decoder_target_tokens": decoder["tokens"],

@@ -9,7 +9,6 @@ import jax
 from jax.sharding import Mesh
 
 from flan_jax.data import loader
-from flan_jax.data import plan as plan_lib
 from flan_jax.data.plan import Plan, PlanConfig
 from flan_jax.data.prepare import PreparedMixture, prepare
 from flan_jax.data.units import Renderings
@@ -37,6 +36,7 @@ def prepare_once(
             config.prepared_dir,
             modules=config.module_names,
             fresh=fresh,
+            layout=config.model.row_layout.name,
             report=say,
         )
 
@@ -78,7 +78,7 @@ def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: Prepare
         "left_out": list(mixture.left_out),
         "rates": {table.name: mixture.rates[table.name] for table in plan.tables},
         "plan": {
-            "format": plan_lib.FORMAT,
+            "format": plan.config.format,
             **dataclasses.asdict(plan.config),
             "split": config.split,
             "renderings": config.renderings,

@@ -31,7 +31,7 @@ KEYS = {
 }
 
 
-def make_example(inputs, targets, example_id="x"):
+def make_example(inputs, targets, example_id="x", counted=None):
     return Example(
         id=example_id,
         template="t0",
@@ -39,6 +39,7 @@ def make_example(inputs, targets, example_id="x"):
         targets=np.array(targets, np.int32),
         prompt="",
         target="",
+        counted=None if counted is None else np.array(counted, np.int32),
     )
 
 
@@ -137,6 +138,29 @@ def test_a_decoder_reads_prompt_and_answer_in_one_sequence():
     alone = SEQUENCE.rows([rows[0][:1]], 2, 2, packed=False)
     assert alone["decoder_target_tokens"].tolist() == [[11, EOS, 21, EOS]]  # each is cut alone
     assert "decoder_positions" not in alone and SEQUENCE.count_tokens(alone) == 4
+
+
+def test_of_a_conversation_only_the_turns_that_count_have_a_loss():
+    turns = make_example([11, EOS], [21, EOS, 31, 32, 22, EOS], counted=[1, 1, 0, 0, 1, 1])
+    whole = make_example([12, EOS], [23, EOS])
+    rows, packed = [[turns, whole]], SEQUENCE.rows([[turns, whole]], 6, 8, packed=True)
+    assert packed["decoder_loss_weights"].tolist() == [[0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0]]
+    targets = SEQUENCE.targets(packed)
+    assert np.asarray(targets.tokens_BxT)[np.asarray(targets.counted_BxT) > 0].tolist() == [
+        21, EOS, 22, EOS, 23, EOS,
+    ]  # fmt: skip
+    sides = LAYOUT.rows(rows, 4, 8, packed=True)
+    assert sides["decoder_loss_weights"].tolist() == [[1, 1, 0, 0, 1, 1, 1, 1]]
+    # Cut within a turn that does not count: no EOS stands there as if somebody had ended.
+    cut = LAYOUT.rows([[turns]], 2, 4, packed=False)
+    assert cut["decoder_target_tokens"].tolist() == [[21, EOS, 31, 32]]
+    assert cut["decoder_loss_weights"].tolist() == [[1, 1, 0, 0]]
+
+
+def test_rows_with_more_answers_than_have_logits_are_refused():
+    answer = make_example([11], [21, 22, EOS])
+    with pytest.raises(ValueError, match="answers of a row have more than 4 tokens"):
+        SEQUENCE.rows([[answer, answer]], 8, 4, packed=True)
 
 
 def test_a_decoder_row_is_what_seqio_makes_of_the_same_example():
@@ -305,6 +329,9 @@ def test_decoder_rows_hold_every_example(units, inputs_length, targets_length, p
                 tokens = batch["decoder_target_tokens"][row][here]
                 answer = batch["decoder_loss_weights"][row][here] > 0
                 found.append((tuple(tokens[~answer].tolist()), tuple(tokens[answer].tolist())))
+        # No answer goes without its loss for want of a position.
+        assert batch["decoder_loss_positions"].shape == (3, targets_length)
+        assert SEQUENCE.targets(batch).counted_BxT.sum() == batch["decoder_loss_weights"].sum()
     expected = trimmed_examples(units, 0, dataclasses.replace(CONFIG, **changes))
     assert sorted(found[: len(expected)]) == sorted(expected)
     stats = source._plan.stats(0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.data import packing
-from flan_jax.data.plan import Plan, PlanConfig, TaskTable, stable_permutation
+from flan_jax.data.plan import FORMATS, Plan, PlanConfig, TaskTable, stable_permutation
 from flan_jax.errors import DataError
 
 CONFIG = PlanConfig(inputs_length=64, targets_length=24, batch_size=4, seed=3, window=32)
@@ -376,7 +376,7 @@ GOLDEN_DIGESTS = ["f185d96a8946e493", "8a537560cb1e20c0", "2156bb1d6adc6fad"]
 
 def test_another_format_is_another_plan(monkeypatch):
     before = make_plan((10,)).fingerprint
-    monkeypatch.setattr("flan_jax.data.plan.FORMAT", 0)
+    monkeypatch.setitem(FORMATS, "encoder_decoder", 0)
     assert make_plan((10,)).fingerprint != before
 
 

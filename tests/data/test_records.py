@@ -1,6 +1,7 @@
 """Prepared records: what is written comes back, and what is damaged is refused by name."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -28,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = UnitSpec("task", "train", RenderingKey(0, 1), recipe="r" * 16, vocabulary="v" * 16)
 OTHER = dataclasses.replace(SPEC, recipe="s" * 16)
 TOKENS = st.lists(st.integers(0, 2**31 - 1), max_size=20).map(lambda t: np.array(t, np.int32))
-EXAMPLES = st.builds(
+WITHOUT_MASK = st.builds(
     Example,
     id=st.text(),
     template=st.text(),
@@ -38,6 +39,9 @@ EXAMPLES = st.builds(
     target=st.text(),
     options=st.lists(st.text(), max_size=3).map(tuple),
     references=st.lists(st.text(), max_size=3).map(tuple),
+)
+EXAMPLES = WITHOUT_MASK | WITHOUT_MASK.map(
+    lambda example: dataclasses.replace(example, counted=example.targets % 2)
 )
 
 
@@ -60,7 +64,8 @@ def some_examples(count=5):
 def fields_of(example):
     """An example in a form that `==` compares."""
     fields = dataclasses.asdict(example)
-    return fields | {name: fields[name].tolist() for name in ("inputs", "targets")}
+    arrays = {name: fields[name] for name in ("inputs", "targets", "counted")}
+    return fields | {k: None if v is None else v.tolist() for k, v in arrays.items()}
 
 
 def all_fields(examples):
@@ -88,6 +93,22 @@ def test_any_example_comes_back(example):
     again = Example.from_bytes(example.to_bytes())
     assert fields_of(again) == fields_of(example)
     assert again.inputs.dtype == again.targets.dtype == np.int32
+
+
+def test_only_a_record_that_needs_it_says_what_counts():
+    """So that whatever was prepared before there was such a thing stays as it is."""
+    plain = some_examples(1)[0]
+    digest = hashlib.sha256(plain.to_bytes()).hexdigest()
+    assert digest.startswith(RECORD_DIGEST)
+    short = dataclasses.replace(plain, counted=np.array([1])).to_bytes()
+    beyond = dataclasses.replace(plain, counted=np.array([1, 2])).to_bytes()
+    for record in (short, beyond):
+        with pytest.raises(ValueError, match="what counts"):
+            Example.from_bytes(record)
+
+
+# Of a record as it was written before there was `counted`.
+RECORD_DIGEST = "81331f02e679ed7a"
 
 
 @settings(max_examples=10, deadline=None)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import chat_folders
 import pytest
 
 from flan_jax.cli import run
@@ -120,24 +121,7 @@ TEMPLATE = (
 
 @pytest.fixture(scope="module")
 def chat_folder(tmp_path_factory):
-    tokenizers = pytest.importorskip("tokenizers")
-    folder = tmp_path_factory.mktemp("chat")
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<turn>", "<end>"]
-    model = tokenizers.models.BPE(unk_token="<unk>")
-    made = tokenizers.Tokenizer(model)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, show_progress=False,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    made.train_from_iterator([*TEXTS, "user model\n\n end turn"] * 5, trainer)
-    made.save(str(folder / "tokenizer.json"))
-    names = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
-    names |= {"chat_template": TEMPLATE, "tokenizer_class": "PreTrainedTokenizerFast"}
-    names["add_bos_token"] = True
-    (folder / "tokenizer_config.json").write_text(json.dumps(names))
-    return folder
+    return chat_folders.write(tmp_path_factory.mktemp("chat"), TEXTS, TEMPLATE)
 
 
 CONVERSATION = [

@@ -163,7 +163,7 @@ mesh = mesh_lib.make_mesh("fsdp_tensor", {"fsdp": 32, "tensor": 2})
 recipe = state.StepRecipe(model, chosen.optimizer.build(model.axes))
 shardings = state.state_shardings(recipe, mesh)
 class Special: pad_id, bos_id, eos_id = 0, 2, 1
-class Example: inputs = targets = jnp.arange(8)
+class Example: inputs = targets = jnp.arange(8); counted = None
 rows = model.layout(Special).rows([[Example]] * 64, 256, 64, packed=True)
 batch = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in rows.items()}
 step = jax.ShapeDtypeStruct((), jnp.int32)

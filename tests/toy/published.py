@@ -42,8 +42,9 @@ def unloaded(table: tables.Table, params):
 class Example:
     """See `layouts.Tokenized`."""
 
-    def __init__(self, inputs, targets):
+    def __init__(self, inputs, targets, counted=None):
         self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
+        self.counted = None if counted is None else np.asarray(counted)
 
 
 def said(row, eos_id=1):

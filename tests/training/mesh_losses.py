@@ -46,7 +46,7 @@ def packed_batch(seed: int) -> dict[str, np.ndarray]:
 
     rows = [
         [
-            SimpleNamespace(inputs=tokens(5, 11), targets=tokens(2, 6))
+            SimpleNamespace(inputs=tokens(5, 11), targets=tokens(2, 6), counted=None)
             for _ in range(rng.integers(2, 4))
         ]
         for _ in range(ROWS)
