@@ -173,6 +173,7 @@ _MODEL = [
     *_declare(Whole(1, 2**12), "ENCODER_NUM_LAYERS"),
     *_declare(ABOVE_ZERO, "ENCODER_QUERY_SCALE", none=True),
     *_declare(COUNT, "ENCODER_WINDOW", none=True),
+    *_declare(Whole(0), "ENCODER_WINDOW_AHEAD", none=True),
     *_declare(Whole(1, 2**12), "NUM_ENCODER_LAYERS", "NUM_DECODER_LAYERS", "NUM_LAYERS"),
     *_declare(OneOf(("rotary", "relative", "none")), "POSITIONS"),
     *_declare(ABOVE_ZERO, "ROPE_THETA", "ROPE_FACTOR", "ROPE_LOW_FREQUENCY", "ROPE_HIGH_FREQUENCY"),
@@ -182,7 +183,7 @@ _MODEL = [
     *_declare(Number(1e-12, 1), "NORM_EPSILON"),
     *_declare(
         YesNo(), "NORM_OFFSET", "POST_NORMS", "QK_NORM", "ATTENTION_BIAS", "LINEAR_BIAS",
-        "SCALED_EMBEDDINGS", "PREFIX_ATTENTION", "PROMPT_EOS",
+        "SCALED_EMBEDDINGS", "PREFIX_ATTENTION", "PROMPT_EOS", "MERGED_ATTENTION",
     ),
     *_declare(
         ABOVE_ZERO, "ROPE_LOCAL_THETA", "QUERY_SCALE", "ATTENTION_SOFTCAP", "FINAL_SOFTCAP",

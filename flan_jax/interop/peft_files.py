@@ -5,6 +5,7 @@ A folder has `adapter_config.json` and `adapter_model.safetensors`, whose tensor
 The linear layers are those of transformers' class of the base, so one table of names serves both.
 """
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -39,10 +40,12 @@ _OTHERWISE = (
 
 
 def _linear_entries(base: Any) -> dict[str, Entry]:
-    """Returns the entries of a model's kernels by the names of our linear layers."""
+    """Returns the entries of a model's kernels, as transformers' class names them, by our names."""
     table = hf_files.family_for(base).table(base)
     return {
-        entry.ours.removesuffix(_KERNEL): entry
+        entry.ours.removesuffix(_KERNEL): dataclasses.replace(
+            entry, theirs=table.in_class(entry.theirs)
+        )
         for entry in table.entries
         if entry.ours.endswith(_KERNEL)
     }

@@ -166,13 +166,19 @@ class Table:
             not written.
         zeros: names of tensors that may be there if they are nothing but zeros: what a published
             class has and no published model uses.
-        ignored: names of tensors that may be there and mean nothing (tables that are computed).
+        ignored: names of tensors that may be there and mean nothing (tables that are computed), or
+            nothing here (a vision tower).
+        fillers: shapes of tensors that are written as zeros, and read by no one: what transformers'
+            class looks for and our model does not have.
+        in_class: gives for a name the one that transformers' class has, where files differ.
     """
 
     entries: tuple[Entry, ...]
     copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     zeros: tuple[str, ...] = ()
     ignored: Callable[[str], bool] = lambda name: False
+    fillers: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    in_class: Callable[[str], str] = lambda name: name
 
 
 def check(table: Table, files: TensorFiles, shapes: Mapping[str, Any]) -> None:
@@ -282,7 +288,10 @@ def unload(
     """
     for entry in table.entries:
         for name, value in entry.write(read(entry.ours)):
-            yield name, value if dtype is None else value.astype(dtype)
+            value = value if dtype is None else value.astype(dtype)
+            yield name, value
+    for name, shape in table.fillers.items():
+        yield name, np.zeros(shape, value.dtype)
 
 
 class Prefixed:

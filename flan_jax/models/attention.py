@@ -73,15 +73,19 @@ def segment_mask(query_segments_BxT: jax.Array, key_segments_BxS: jax.Array) -> 
     return (query_segments_BxT[:, :, None] == key_segments_BxS[:, None, :])[:, None]
 
 
-def window_mask(query_positions: jax.Array, key_positions: jax.Array, window: int) -> jax.Array:
+def window_mask(
+    query_positions: jax.Array, key_positions: jax.Array, window: int, ahead: int | None = None
+) -> jax.Array:
     """True [..., T, S] where the key is less than `window` positions before or after the query.
 
     Args:
         query_positions: int32 [..., T].
         key_positions: int32 [..., S].
         window: positions seen on each side, the query's own among them.
+        ahead: positions seen after the query's own, where they are not as many as before it.
     """
-    return jnp.abs(query_positions[..., :, None] - key_positions[..., None, :]) < window
+    before = query_positions[..., :, None] - key_positions[..., None, :]
+    return (before < window) & (-before <= (window - 1 if ahead is None else ahead))
 
 
 def causal_mask(length: int) -> jax.Array:

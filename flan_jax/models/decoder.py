@@ -70,6 +70,8 @@ class DecoderConfig:
         attention_softcap: bound of attention scores (Gemma 2); None for none.
         final_softcap: bound of logits (Gemma 2); None for none.
         window: positions that a layer with a window sees, its own among them; None for no windows.
+        window_ahead: positions after its own that such a layer sees, where it sees any; None for as
+            many as before it.
         global_every: every so manieth layer sees all positions despite `window`; None for none.
         tied_head: whether the output head is the embedding table.
         scaled_embeddings: whether embedded tokens are multiplied by the root of emb_dim (Gemma).
@@ -112,6 +114,7 @@ class DecoderConfig:
     attention_softcap: float | None = None
     final_softcap: float | None = None
     window: int | None = None
+    window_ahead: int | None = dataclasses.field(default=None, metadata={"unstated": True})
     global_every: int | None = None
     tied_head: bool = True
     scaled_embeddings: bool = False
@@ -166,6 +169,7 @@ class DecoderConfig:
             ATTENTION_SOFTCAP=self.attention_softcap,
             FINAL_SOFTCAP=self.final_softcap,
             ATTENTION_WINDOW=self.window,
+            ENCODER_WINDOW_AHEAD=self.window_ahead,
             GLOBAL_EVERY=self.global_every,
             LOGITS_VIA_EMBEDDING=self.tied_head,
             SCALED_EMBEDDINGS=self.scaled_embeddings,
@@ -396,14 +400,22 @@ class Decoder(nnx.Module):
         config: DecoderConfig,
         rngs: nnx.Rngs,
         make_layer: Callable[[DecoderConfig, nnx.Rngs], nnx.Module] = DecoderLayer,
+        has_table: bool = True,
     ):
+        """Args:
+        config: of the model.
+        rngs: of initial values.
+        make_layer: makes a layer.
+        has_table: whether it has an embedding table, which tied heads need.
+        """
         self.config = config
         kinds = dtypes(config)
-        # So that embedded tokens begin at the size of 1 where they are scaled.
-        stddev = config.emb_dim**-0.5 if config.scaled_embeddings else 0.02
-        self.embed = layers.Embed(
-            config.vocab_size, config.emb_dim, rngs=rngs, stddev=stddev, **kinds
-        )
+        if has_table:
+            # So that embedded tokens begin at the size of 1 where they are scaled.
+            stddev = config.emb_dim**-0.5 if config.scaled_embeddings else 0.02
+            self.embed = layers.Embed(
+                config.vocab_size, config.emb_dim, rngs=rngs, stddev=stddev, **kinds
+            )
         self.layers = layers.stack_layers(
             lambda layer_rngs: make_layer(config, layer_rngs), config.num_layers, rngs
         )
@@ -470,7 +482,8 @@ class Decoder(nnx.Module):
         for is_global in self._kinds:
             mask = seen
             if not is_global:
-                near = attention.window_mask(query, key, self.config.window or 0)
+                window, ahead = self.config.window or 0, self.config.window_ahead
+                near = attention.window_mask(query, key, window, ahead)
                 mask = seen & (near[:, None] if near.ndim == 3 else near)
             masks.append(attention.additive(mask))
         return jnp.stack(jnp.broadcast_arrays(*masks))

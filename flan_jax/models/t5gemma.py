@@ -1,10 +1,17 @@
-"""T5Gemma (Zhang et al., 2025, arXiv:2504.06225): an encoder-decoder made of two Gemma 2s.
+"""T5Gemma and T5Gemma 2: encoder-decoders made of two Gemmas.
 
-The encoder is a Gemma whose every position sees both directions; the decoder has cross attention
-between self attention and feed-forward, with norms before and after like its others. The two may be
-of different sizes. Batches are those of `layouts.EncoderDecoder`; where rows are packed, positions
-restart in each example. Numerics are pinned to transformers' implementation by tests. Shape
-suffixes are those of `flan_jax.models.decoder`.
+T5Gemma (Zhang et al., 2025, arXiv:2504.06225) is made of two Gemma 2s, which may be of different
+sizes. Its encoder is a Gemma whose every position sees both directions; its decoder has cross
+attention between self attention and feed-forward, with norms before and after like its others.
+
+T5Gemma 2 (Zhang et al., 2025, arXiv:2512.14856) is made of two Gemma 3s of one width; its vision
+tower is left out. In its decoder one attention, of one softmax and the same projections, sees the
+decoder's own positions and the encoder's output; one embedding table serves encoder, decoder and
+head.
+
+Batches are those of `layouts.EncoderDecoder`; where rows are packed, positions restart in each
+example. Numerics are pinned to transformers' implementation by tests. Shape suffixes are those of
+`flan_jax.models.decoder`.
 """
 
 import dataclasses
@@ -15,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flan_jax import macros
 from flan_jax.errors import ConfigError
 from flan_jax.models import attention
 from flan_jax.models import decoder as decoder_lib
@@ -22,7 +30,7 @@ from flan_jax.models.attention import Attention, KeysValues, Rotation, Seen, seg
 from flan_jax.models.decoder import Decoder, DecoderConfig, DecoderLayer
 from flan_jax.models.encoder_decoder import Cache, EncoderDecoderModel
 from flan_jax.models.framing import Framing, SpecialTokens
-from flan_jax.models.layers import dropout, fold
+from flan_jax.models.layers import TiedHead, dropout, fold
 from flan_jax.models.layouts import EncoderDecoder
 
 
@@ -32,12 +40,16 @@ class T5GemmaConfig:
 
     Attributes:
         encoder: of the encoder. `window` counts positions to one side and the query's own, as in a
-            decoder: one more than transformers' `sliding_window`, which leaves the own one out.
+            decoder: for T5Gemma one more than transformers' `sliding_window`, which leaves the own
+            one out; for T5Gemma 2, whose `sliding_window` counts both sides, half of it.
         decoder: of the decoder, whose vocabulary, dropout and dtypes are the encoder's as well.
+        merged_attention: whether self and cross attention are one and the embedding table is
+            shared (T5Gemma 2); encoder and decoder then have one width.
     """
 
     encoder: DecoderConfig
     decoder: DecoderConfig
+    merged_attention: bool = dataclasses.field(default=False, metadata={"unstated": True})
 
     numerics: ClassVar[tuple[str, ...]] = ()
     row_layout: ClassVar[type[EncoderDecoder]] = EncoderDecoder
@@ -52,6 +64,12 @@ class T5GemmaConfig:
             raise ConfigError(
                 f"an encoder of {self.encoder.vocab_size} tokens and a decoder of "
                 f"{self.decoder.vocab_size} do not speak the same language"
+            )
+        macros.check(MERGED_ATTENTION=self.merged_attention)
+        if self.merged_attention and self.encoder.emb_dim != self.decoder.emb_dim:
+            raise ConfigError(
+                f"MERGED_ATTENTION needs one width: ENCODER_EMB_DIM is {self.encoder.emb_dim}, "
+                f"and EMB_DIM {self.decoder.emb_dim}"
             )
         both = dataclasses.replace(self.encoder, prefix_attention=True, tied_head=True)
         object.__setattr__(self, "encoder", both)
@@ -90,8 +108,9 @@ class T5GemmaConfig:
         """Returns the floating point operations of a forward pass over one row; see `T5Config`."""
         s, t, one = inputs_length, targets_length, self.decoder
         inner, kv_inner = one.num_heads * one.head_dim, one.kv_heads * one.head_dim
-        cross = t * 2 * one.emb_dim * inner + s * 2 * self.encoder.emb_dim * kv_inner
-        cross += 2 * t * s * inner
+        cross = s * 2 * self.encoder.emb_dim * kv_inner + 2 * t * s * inner
+        if not self.merged_attention:  # queries and output of their own
+            cross += t * 2 * one.emb_dim * inner
         alone = self.encoder.forward_flops(s, 0) + one.forward_flops(0, t)
         return alone + 2.0 * one.num_layers * cross
 
@@ -135,12 +154,38 @@ class CrossLayer(DecoderLayer):
         return self.fed(x_BxTxD, key), kv
 
 
+class MergedLayer(DecoderLayer):
+    """A decoder layer whose one attention sees the encoder's output beside its own positions."""
+
+    @property
+    def cross_attention(self) -> Attention:
+        """What projects the encoder's output to keys and values, which are not rotated."""
+        return self.attention
+
+    def __call__(  # type: ignore[override]
+        self,
+        x_BxTxD: jax.Array,
+        see: Callable[[KeysValues], tuple[Seen, ...]],
+        cross: Seen,
+        *,
+        rotation: Rotation | None,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, KeysValues]:
+        """Runs the layer; see `CrossLayer`."""
+        return super().__call__(
+            x_BxTxD, lambda kv: (*see(kv), cross), rotation=rotation, dropout_key=dropout_key
+        )
+
+
 class T5Gemma(EncoderDecoderModel):
     """T5Gemma; see the module docstring for the batch."""
 
     def __init__(self, config: T5GemmaConfig, rngs: nnx.Rngs):
         self.config = config
         self.encoder = Decoder(config.encoder, rngs)
+        if config.merged_attention:
+            self.decoder = Decoder(config.decoder, rngs, MergedLayer, has_table=False)
+            return
         width = config.encoder.emb_dim
         self.decoder = Decoder(
             config.decoder, rngs, lambda config, rngs: CrossLayer(config, rngs, width)
@@ -148,7 +193,14 @@ class T5Gemma(EncoderDecoderModel):
 
     def output_head(self) -> nnx.Module:
         """Returns the module that maps hidden states [..., D] to float32 logits [..., V]."""
+        if self.config.merged_attention:
+            return TiedHead(self.encoder.embed, softcap=self.config.decoder.final_softcap)
         return self.decoder.output_head()
+
+    def _decoder_embedded(self, tokens_BxT: jax.Array) -> jax.Array:
+        """Embedded tokens [B, T, D] of the decoder."""
+        stack = self.encoder if self.config.merged_attention else self.decoder
+        return stack.embedded(tokens_BxT)
 
     def encoded(
         self,
@@ -179,12 +231,12 @@ class T5Gemma(EncoderDecoderModel):
         seen = segment_mask(segments_BxT, segments_BxT) & attention.causal_mask(len(place_T))
         cross_mask = attention.additive(segment_mask(segments_BxT, encoder_segments_BxS))
 
-        def call(layer: CrossLayer, x: jax.Array, see: Any, _: Any, **options: Any) -> Any:
+        def call(layer: Any, x: jax.Array, see: Any, _: Any, **options: Any) -> Any:
             cross_kv = layer.cross_attention.keys_values(encoded_BxSxD)
             return layer(x, see, Seen(cross_kv, cross_mask), **options)
 
         x_BxTxD, _ = self.decoder.run(
-            self.decoder.embedded(tokens_BxT),
+            self._decoder_embedded(tokens_BxT),
             positions_BxT,
             self.decoder.masks(seen, place_T, place_T),
             lambda kv, mask, _: (Seen(kv, mask),),
@@ -203,11 +255,11 @@ class T5Gemma(EncoderDecoderModel):
         place_M = jnp.arange(cache.kv.keys.shape[3])
         seen = (place_M <= cache.step)[None, None, None]
 
-        def call(layer: CrossLayer, x: jax.Array, see: Any, inputs: Any, **options: Any) -> Any:
+        def call(layer: Any, x: jax.Array, see: Any, inputs: Any, **options: Any) -> Any:
             return layer(x, see, Seen(inputs[1], cross_mask), **options)
 
         return self.decoder.run(
-            self.decoder.embedded(tokens_B[:, None]),
+            self._decoder_embedded(tokens_B[:, None]),
             cache.step[None, None],
             self.decoder.masks(seen, cache.step[None], place_M),
             lambda kv, mask, inputs: (Seen(inputs[0].insert(kv, cache.step), mask),),

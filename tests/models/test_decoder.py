@@ -127,6 +127,8 @@ PARAMETER_COUNTS = {
     "flan/8b": 8_607_373_312, "flan/2b": 2_108_020_480, "flan/422m": 407_004_672,
     "flan/tiny": 1_590_528, "t5gemma/2b_2b": 5_596_853_760,
     "t5gemma/9b_2b": 12_292_375_296, "t5gemma/9b_9b": 20_333_401_088,
+    "t5gemma2/270m_270m": 368_424_192, "t5gemma2/1b_1b": 1_697_782_016,
+    "t5gemma2/4b_4b": 7_089_110_016,
 }  # fmt: skip
 
 
@@ -175,7 +177,7 @@ print("lowered", len(text), sum(leaf.size for leaf in model.shapes.values()))
 """
 
 
-@pytest.mark.parametrize("name", ["llama3/8b", "t5_1_1/xxl", "t5gemma/9b_9b"])
+@pytest.mark.parametrize("name", ["llama3/8b", "t5_1_1/xxl", "t5gemma/9b_9b", "t5gemma2/4b_4b"])
 def test_large_models_are_sharded_and_lowered_without_being_made(name):
     """On 64 virtual devices: shapes, shardings and the train step, and no weights."""
     env = {"XLA_FLAGS": "--xla_force_host_platform_device_count=64", "JAX_PLATFORMS": "cpu"}

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from flan_jax.interop import tables
-from flan_jax.models.families import Model
+from flan_jax.interop import hf_files, tables
+from flan_jax.models.families import Model, Params
 
 
 class TorchTensors:
@@ -26,12 +26,21 @@ def load_params(model: Model, table: tables.Table, state_dict, sharding=None):
     """Parameters of ours from a torch state dict, on one device or sharded."""
     files = TorchTensors(state_dict)
     tables.check(table, files, model.shapes)
+    return tables.load(table, files, _target(model, sharding))
+
+
+def _target(model: Model, sharding=None):
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = {
+    return {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
         for name, leaf in model.shapes.items()
     }
-    return tables.load(table, files, target)
+
+
+def open_folder(folder) -> tuple[Model, Params]:
+    """A model of ours and its parameters from a folder of transformers, on one device."""
+    found = hf_files.open_folder(str(folder))
+    return found.model, found.params(_target(found.model))
 
 
 def unloaded(table: tables.Table, params):

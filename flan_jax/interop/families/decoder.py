@@ -31,20 +31,20 @@ def read_config(fields: Fields) -> DecoderConfig:
     if model_type == "gemma3":  # with a vision tower, which is left out
         fields = fields.object("text_config")
         model_type = "gemma3_text"
+    with fields.border():
+        return DecoderConfig(**read_as(model_type, fields))
+
+
+def read_as(model_type: str, fields: Fields) -> dict[str, Any]:
+    """Returns the fields of a `DecoderConfig` for a configuration of a model_type, or like it."""
     special = {
         "llama": _llama,
         "qwen2": _qwen2,
         "qwen3": _qwen3,
         "gemma2": _gemma2,
         "gemma3_text": _gemma3,
-    }[model_type](fields)
-    with fields.border():
-        return DecoderConfig(**{**_sizes(fields), **special})
-
-
-def read_gemma2(fields: Fields) -> dict[str, Any]:
-    """Returns the fields of a `DecoderConfig` for the configuration of a Gemma 2, or like it."""
-    return {**_sizes(fields), **_gemma2(fields)}
+    }[model_type]
+    return {**_sizes(fields), **special(fields)}
 
 
 def _sizes(fields: Fields) -> dict[str, Any]:
@@ -228,16 +228,14 @@ def write_config(config: DecoderConfig) -> Mapping[str, Any]:
     return _written(config, _type_of(config))
 
 
-def write_gemma2(config: DecoderConfig) -> dict[str, Any]:
-    """Returns the configuration of a Gemma 2, whichever way it reads prompts.
+def write_as(model_type: str, config: DecoderConfig) -> dict[str, Any] | None:
+    """Returns the configuration of a model_type, whichever way prompts are read; None of others.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: transformers has no such decoder.
     """
     read_from_left = dataclasses.replace(config, prefix_attention=False)
-    if _type_of(read_from_left) != "gemma2":
-        raise ConfigError("transformers has T5Gemmas of Gemma 2s alone, and this is made of others")
-    return _written(config, "gemma2")
+    return _written(config, model_type) if _type_of(read_from_left) == model_type else None
 
 
 def _written(config: DecoderConfig, model_type: str) -> dict[str, Any]:
