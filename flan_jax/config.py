@@ -48,6 +48,8 @@ ENGINES = ("flan_jax", "t5x")
 # The family that is whatever a checkpoint says, where MODEL does not.
 OF_CHECKPOINT = "of_checkpoint"
 COMMAND_LINE = "the command line"
+# What says of macros that others set where their paths lead.
+IN_FULL = "paths in full"
 _INCLUDE = re.compile(
     r"""^include[ \t]+(['"])(?P<path>.+?)\1[ \t]*(#.*)?$""",
     re.MULTILINE,
@@ -269,7 +271,7 @@ def _in_full(values: Mapping[str, Any]) -> list[Part]:
         full = [as_named(name) for name in named]
         found["MIXTURE_OR_TASK_MODULE"] = full if len(full) > 1 else full[0]
     text = "".join(f"{name} = {value!r}\n" for name, value in found.items())
-    return [Part("paths in full", text)] if found else []
+    return [Part(IN_FULL, text)] if found else []
 
 
 def given(experiments: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:

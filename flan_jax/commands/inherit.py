@@ -135,11 +135,13 @@ def _check_modules(
     Raises:
         CheckpointError: names the module, and what would let it in.
     """
-    given = config.macros(parts[parts.index(inherited) + 1 :])
+    later = parts[parts.index(inherited) + 1 :]
+    given = config.macros([part for part in later if part.origin != config.IN_FULL])
     if args.trust or _MODULE in given:
         return
+    named = {*args.module, *map(config.as_named, args.module)}
     for name in _stored_modules(config.macros([inherited]), inherited.origin):
-        if name not in args.module and not config.ships_with_package(name):
+        if name not in named and not config.ships_with_package(name):
             raise CheckpointError(
                 f"checkpoint {inherited.origin} wants the task module {quoted(name)}, which is "
                 f"code and does not ship with flan-jax: add --module={name} if you know it, "
