@@ -17,7 +17,6 @@ from flan_jax import terminal
 from flan_jax.commands import common
 
 _WORDS = {"rougeL": "ROUGE-L", "exact_match": "exact match"}
-_TABLES = ("by_task", "by_category", "by_prediction_set")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +70,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         terminal.say_json(summary)
     else:
+        from flan_jax.scoring import report
+
         # Of several systems, a mean over all of them says nothing.
-        several = len(args.predictions) > 1
-        _print_tables(summary, ["by_prediction_set"] if several else _TABLES)
+        if len(args.predictions) > 1:
+            report.print_table(summary, "by_prediction_set", total=False)
+        else:
+            report.print_tables(summary)
+        counts = summary["ids"].items()
+        terminal.say(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in counts))
     return 0
 
 
@@ -171,23 +176,3 @@ def _read_all(args: argparse.Namespace) -> tuple[list[Any], list[str]]:
             ]
         sets += found
     return sets, list(dict.fromkeys(formats))
-
-
-def _print_tables(summary: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Prints the scores by what the keys say, and how many there are."""
-    from flan_jax.scoring import report
-
-    for key in keys:
-        if key not in summary:
-            continue
-        words = key.removeprefix("by_").replace("_", " ")
-        rows, total = summary[key], len(keys) > 1
-        if total:
-            rows = {**rows, "overall": summary["overall"]}
-        reported = None
-        if key == "by_category":
-            reported = {name: found["metric"] for name, found in summary["reported"].items()}
-        title = f"{summary['mixture']}: by {words}"
-        terminal.console().print(report.score_table(title, words, rows, reported, total))
-    ids = summary["ids"]
-    terminal.say(", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in ids.items()))

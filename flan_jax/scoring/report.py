@@ -7,7 +7,7 @@ mean over instances, that is the mean over all of them, as benchmarks publish it
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -63,20 +63,51 @@ def category(task: str) -> str:
 
 def summarize(mixture: str, step: int, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Returns the content of metrics.json; see the module."""
-    own: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        own.setdefault(prediction.task, []).append(prediction)
-    by_task = {task: task_metrics(task, own[task]) for task in sorted(own)}
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for task, scores in by_task.items():
-        groups.setdefault(category(task), []).append(scores)
-    return {
-        "mixture": mixture,
-        "step": step,
-        "overall": _together(by_task.values()),
-        "by_category": {name: _together(groups[name]) for name in sorted(groups)},
-        "by_task": {task: _rounded(scores) for task, scores in by_task.items()},
+    tasks = [prediction.task for prediction in predictions]
+    categories = {task: category(task) for task in tasks}
+    metrics_of = {
+        task: task_metrics(task, [predictions[position] for position in positions])
+        for task, positions in positions_by(tasks).items()
     }
+
+    def scores_of(positions: Sequence[int]) -> dict[str, Any]:
+        members = sorted({tasks[position] for position in positions})
+        return _together([metrics_of[task] for task in members])
+
+    return summary_of(mixture, step, tasks, [categories[task] for task in tasks], scores_of)
+
+
+def summary_of(
+    name: str,
+    step: int | None,
+    tasks: Sequence[str],
+    categories: Sequence[str],
+    scores_of: Callable[[Sequence[int]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Returns the scores of instances: of all of them, of each category and of each task.
+
+    Args:
+        name: what was scored on; "mixture" of the results.
+        step: of the checkpoint; None where nobody knows.
+        tasks: task of each instance.
+        categories: category of each instance.
+        scores_of: returns the scores of the instances at some positions together.
+    """
+    return {
+        "mixture": name,
+        "step": step,
+        "overall": scores_of(range(len(tasks))),
+        "by_category": {key: scores_of(at) for key, at in positions_by(categories).items()},
+        "by_task": {key: scores_of(at) for key, at in positions_by(tasks).items()},
+    }
+
+
+def positions_by(keys: Iterable[str]) -> dict[str, list[int]]:
+    """Returns the positions at which each key stands, the keys sorted."""
+    positions: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        positions.setdefault(key, []).append(position)
+    return {key: positions[key] for key in sorted(positions)}
 
 
 def task_metrics(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
@@ -112,25 +143,18 @@ def _value(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _together(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the scores of several tasks together, rounded."""
-    groups = list(groups)
-    found: dict[str, Any] = {}
-    for name in _names(groups):
-        of_name = [g for g in groups if g.get(name) is not None]
+def _together(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the scores of several tasks together, with four decimals, counts last."""
+    together: dict[str, Any] = {}
+    for name in _names(tasks):
+        reporting = [scores for scores in tasks if scores.get(name) is not None]
         if name in COUNTS:
-            found[name] = sum(group[name] for group in of_name)
+            together[name] = sum(scores[name] for scores in reporting)
         else:
-            weights = sum(group["n"] for group in of_name)
-            total = math.fsum(group["n"] * group[name] for group in of_name)
-            found[name] = total / weights if weights else None
-    return _rounded({"n": 0} | found)
-
-
-def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns scores with four decimals, counts last."""
-    values = {k: None if v is None else round(v, 4) for k, v in scores.items() if k not in COUNTS}
-    return values | {name: scores[name] for name in COUNTS if name in scores}
+            weights = sum(scores["n"] for scores in reporting)
+            total = math.fsum(scores["n"] * scores[name] for scores in reporting)
+            together[name] = round(total / weights, 4) if weights else None
+    return together or {"n": 0}
 
 
 def _names(groups: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -161,12 +185,27 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def print_tables(summary: Mapping[str, Any]) -> None:
-    """Prints the scores overall, by category and by task."""
-    console = terminal.console()
-    for title, key in (("by task", "by_task"), ("by category", "by_category")):
-        heading = key.removeprefix("by_")
-        rows = {**summary[key], "overall": summary["overall"]}
-        console.print(score_table(f"{summary['mixture']}: {title}", heading, rows))
+    """Prints the scores by task, by category and, where there are several, by prediction set."""
+    for key in ("by_task", "by_category", "by_prediction_set"):
+        if key in summary:
+            print_table(summary, key)
+
+
+def print_table(summary: Mapping[str, Any], key: str, *, total: bool = True) -> None:
+    """Prints one of the tables of a summary.
+
+    Args:
+        summary: see `summary_of`; where it says what metric categories report, they are read by it.
+        key: of the table, such as "by_task".
+        total: whether all instances together have a row, the last one.
+    """
+    heading = key.removeprefix("by_").replace("_", " ")
+    rows = {**summary[key], **({"overall": summary["overall"]} if total else {})}
+    reported = None
+    if key == "by_category" and "reported" in summary:
+        reported = {name: value["metric"] for name, value in summary["reported"].items()}
+    title = f"{summary['mixture']}: by {heading}"
+    terminal.console().print(score_table(title, heading, rows, reported, total))
 
 
 def score_table(

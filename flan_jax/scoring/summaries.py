@@ -30,6 +30,7 @@ from etils import epath
 
 from flan_jax import files, metrics, rouge
 from flan_jax.errors import ConfigError, DataError, quoted
+from flan_jax.scoring import report
 from flan_jax.scoring.prediction_files import Matched
 from flan_jax.scoring.references import Reference
 
@@ -338,30 +339,24 @@ def summarize(
         bootstrap: how intervals are made.
         by_set: whether each prediction set gets its own scores.
     """
-    rows = [(one.name, reference) for one in matched for reference, _ in one.pairs]
-    tasks = [reference.task for _, reference in rows]
+    references = [reference for predictions in matched for reference, _ in predictions.pairs]
+    tasks = [reference.task for reference in references]
 
-    def grouped(keys: Iterable[str], groups: Iterable[str] = ()) -> dict[str, Any]:
-        positions: dict[str, list[int]] = {group: [] for group in groups}
-        for position, key in enumerate(keys):
-            positions.setdefault(key, []).append(position)
-        return {
-            key: group_scores([tasks[i] for i in found], scores_Nx2[found], bootstrap)
-            for key, found in (positions.items() if groups else sorted(positions.items()))
-        }
+    def scores_of(positions: Sequence[int]) -> dict[str, Any]:
+        of_group = [tasks[position] for position in positions]
+        return group_scores(of_group, scores_Nx2[list(positions)], bootstrap)
 
-    by_category = grouped(reference.category for _, reference in rows)
-    summary = {
-        "mixture": name,
-        "step": None,
-        "overall": group_scores(tasks, scores_Nx2, bootstrap),
-        "by_category": by_category,
-        "by_task": grouped(tasks),
-        "reported": {category: _reported(category, by_category) for category in by_category},
-    }
+    categories = [reference.category for reference in references]
+    summary = report.summary_of(name, None, tasks, categories, scores_of)
+    by_category = summary["by_category"]
+    summary["reported"] = {category: _reported(category, by_category) for category in by_category}
     if by_set:
-        sets = grouped((set_name for set_name, _ in rows), [one.name for one in matched])
-        summary["by_prediction_set"] = sets
+        sets = [predictions.name for predictions in matched for _ in predictions.pairs]
+        positions = report.positions_by(sets)
+        summary["by_prediction_set"] = {
+            predictions.name: scores_of(positions.get(predictions.name, []))
+            for predictions in matched
+        }
     return summary
 
 
