@@ -36,13 +36,14 @@ from flan_jax.modules import (
     import_modules,
     is_file_name,
     known_task_modules,
+    module_list,
     ships_with_package,
     whence,
 )
 
 __all__ = [
     "ROOT", "Part", "Reference", "as_named", "import_modules", "known_task_modules", "macros",
-    "resolved", "ships_with_package",
+    "module_list", "resolved", "ships_with_package",
 ]  # fmt: skip
 ENGINES = ("flan_jax", "t5x")
 # The family that is whatever a checkpoint says, where MODEL does not.
@@ -265,8 +266,8 @@ def _check_values(parts: Sequence[Part], run_part: Part) -> dict[str, Any]:
 def _in_full(values: Mapping[str, Any]) -> list[Part]:
     """Returns a part with the paths that mean another one elsewhere, or later: none, or one."""
     found = declared.places(values)
-    modules = found.get("MIXTURE_OR_TASK_MODULE", values.get("MIXTURE_OR_TASK_MODULE")) or []
-    named = [modules] if isinstance(modules, str) else list(modules)
+    modules = found.get("MIXTURE_OR_TASK_MODULE", values.get("MIXTURE_OR_TASK_MODULE"))
+    named = module_list(modules)
     if any(is_file_name(name) for name in named):
         full = [as_named(name) for name in named]
         found["MIXTURE_OR_TASK_MODULE"] = full if len(full) > 1 else full[0]

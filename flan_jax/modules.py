@@ -105,6 +105,11 @@ def _add_folder(folder: str) -> None:
         sys.path.append(folder)
 
 
+def module_list(names: str | Sequence[str] | None) -> list[str]:
+    """Returns what MIXTURE_OR_TASK_MODULE names, a module, several or none, as a list."""
+    return [names] if isinstance(names, str) else list(names or ())
+
+
 def import_modules(names: str | Sequence[str] | None) -> list[types.ModuleType]:
     """Imports task modules by name or by file; returns them.
 
@@ -114,7 +119,7 @@ def import_modules(names: str | Sequence[str] | None) -> list[types.ModuleType]:
     """
     add_working_directory()
     _import_own("tasks")
-    return [_import(name) for name in ([names] if isinstance(names, str) else names or ())]
+    return [_import(name) for name in module_list(names)]
 
 
 def _import(name: str) -> types.ModuleType:

@@ -196,8 +196,3 @@ def start_study(
 
     text = config.macros_text(parts)
     return runs.Setup(out, values, compose, text, [*own, *given], overrides)
-
-
-def as_modules(value: Any) -> list[str]:
-    """Returns MIXTURE_OR_TASK_MODULE, a name or several, as a list."""
-    return [value] if isinstance(value, str) else list(value or ())

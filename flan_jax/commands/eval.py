@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates."""
-    from flan_jax import files
+    from flan_jax import config, files
     from flan_jax.errors import ConfigError, border
 
     files.check_out_folder(args.out)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     with border(f"settings of checkpoint {found.path}", ConfigError):
         chosen = EvalConfig()  # type: ignore[call-arg]
     # Processes that prepare data import all of them.
-    named = [*common.as_modules(chosen.modules), *args.module]
+    named = [*config.module_list(chosen.modules), *args.module]
     chosen = dataclasses.replace(chosen, modules=named)
     summary = evaluate(chosen, str(found.path), args.out, fresh=args.fresh)
     if processes.is_first():

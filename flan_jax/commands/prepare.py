@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         seed=values["SEED"],
         layout=args.layout,
     )
-    modules = [*common.as_modules(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
+    modules = [*config.module_list(values["MIXTURE_OR_TASK_MODULE"]), *args.module]
     renderings = units.Renderings(values["RENDERINGS"], values["RENDER_SEED"])
     if args.beam is not None:
         specs = units.unit_specs(name, args.split, renderings, args.layout)

@@ -17,6 +17,7 @@ from flan_jax.evaluation import generation, ranking
 from flan_jax.instructions.vocabulary import check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
+from flan_jax.modules import module_list
 from flan_jax.scoring import report
 from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
@@ -133,7 +134,6 @@ def _evaluate(
     check_vocabulary(config.model.vocab_size)
     base = config.base_checkpoint_path
     found = restore.open_as(checkpoint, model, say, base) if checkpoint else None
-    modules = [config.modules] if isinstance(config.modules, str) else config.modules or ()
 
     def examined(fresh: bool) -> PreparedMixture:
         return prepare(
@@ -141,7 +141,7 @@ def _evaluate(
             config.split,
             Renderings(1, config.render_seed),
             config.prepared_dir,
-            modules=modules,
+            modules=module_list(config.modules),
             fresh=fresh,
             report=say,
         )

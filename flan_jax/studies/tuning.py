@@ -106,7 +106,7 @@ def _ask(
 
 def _nearest_wording(seen: str, asked: Sequence[Prediction]) -> list[Prediction]:
     """Answers what the base was asked by the rules of the laboratory's own module."""
-    names = TrainConfig().module_names  # type: ignore[call-arg]
+    names = config.module_list(TrainConfig().modules)  # type: ignore[call-arg]
     modules = config.import_modules(names)
     laboratories = [module for module in modules if hasattr(module, "NearestWording")]
     if not laboratories:

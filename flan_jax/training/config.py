@@ -136,11 +136,6 @@ class TrainConfig:
         self.retention.check_period(self.save.step_period)
 
     @property
-    def module_names(self) -> list[str]:
-        """`modules` as a list."""
-        return [self.modules] if isinstance(self.modules, str) else list(self.modules or ())
-
-    @property
     def profiled(self) -> tuple[int, int] | None:
         """First and last step to trace."""
         return first_and_last(self.profile_steps)

@@ -15,6 +15,7 @@ from flan_jax.data.units import Renderings
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.families import Model
 from flan_jax.models.layouts import Layout
+from flan_jax.modules import module_list
 from flan_jax.training import losses
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training.config import TrainConfig
@@ -34,7 +35,7 @@ def prepare_once(
             split,
             Renderings(renderings, config.render_seed),
             config.prepared_dir,
-            modules=config.module_names,
+            modules=module_list(config.modules),
             fresh=fresh,
             layout=config.model.row_layout.name,
             report=say,
