@@ -14,7 +14,7 @@ from flan_jax.data.prepare import PreparedMixture, prepare
 from flan_jax.data.records import Example
 from flan_jax.data.units import Renderings
 from flan_jax.evaluation import generation, ranking
-from flan_jax.instructions.vocabulary import check_vocabulary
+from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model
 from flan_jax.modules import module_list
@@ -157,6 +157,7 @@ def _evaluate(
         dict(config.feature_lengths),
         config.decoding.describe(),
         config.examples,
+        *([VOCABULARY.end_ids] if VOCABULARY.end_ids else []),
     ]
     # Of all that the answers depend on: neither finished nor partial ones of another are used.
     identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

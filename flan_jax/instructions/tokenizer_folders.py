@@ -29,12 +29,11 @@ _USUAL: Mapping[str, Sequence[str]] = {
     "pad_token": ("<pad>", "[PAD]"),
 }
 _NAMED = (*_USUAL, "bos_token", "sep_token", "cls_token", "mask_token")
-# Whether texts begin with BOS, where that is said; else the file's post-processor says it, but for
-# classes of transformers that begin texts with it by themselves.
-_ADD_BOS, _CLASS = "add_bos_token", "tokenizer_class"
-_BEGINS_WITH_BOS = re.compile(r"(Llama|CodeLlama|Gemma)Tokenizer(Fast)?")
-# Says by which tokens a model of this tokenizer ends its answers.
+# Whether texts begin with BOS, where that is said; else the file's post-processor says it.
+_ADD_BOS = "add_bos_token"
+# Where a model of this tokenizer says by which tokens it ends its answers: the first file there is.
 GENERATION = "generation_config.json"
+_SAYS_ENDS, _ENDS = (GENERATION, "config.json"), "eos_token_id"
 # T5's names for spans that were taken out of a text.
 SENTINEL = re.compile(r"▁?<extra_id_[0-9]+>")
 # Pieces that stand for a byte of a character that the vocabulary lacks.
@@ -70,14 +69,16 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         if self._size > _MOST_TOKENS:
             raise DataError(f"{self._file}: a token has a number above {_MOST_TOKENS:,}")
         self._take_special(_read_config(epath.Path(folder) / CONFIG))
-        self._ends = _read_ends(epath.Path(folder) / GENERATION, self._size)
+        self._ends = read_ends(folder)
+        if any(number >= self._size for number in self._ends):
+            raise DataError(
+                f"{folder}: {_ENDS!r} must be tokens below {self._size}, found {quoted(self._ends)}"
+            )
 
     def _adds_bos(self, config: Mapping[str, Any], bos: int | None) -> bool:
         """Whether a text begins with BOS when a model reads it."""
         if bos is None or isinstance(config[_ADD_BOS], bool):
             return bos is not None and config[_ADD_BOS]
-        if _BEGINS_WITH_BOS.fullmatch(str(config[_CLASS])):
-            return True
         with border(f"{self._file}: post_processor"):
             return self._tokenizer.encode("a", add_special_tokens=True).ids[:1] == [bos]
 
@@ -257,16 +258,21 @@ def _read_config(file: epath.Path) -> dict[str, Any]:
     if not isinstance(several, list):
         raise DataError(f"{file}: {key!r} must be a list of tokens, found {quoted(several)}")
     texts = [_text(value, file, key) for value in several]
-    return found | {key: texts, **{name: content.get(name) for name in (_ADD_BOS, _CLASS)}}
+    return found | {key: texts, _ADD_BOS: content.get(_ADD_BOS)}
 
 
-def _read_ends(file: epath.Path, size: int) -> tuple[int, ...]:
-    """Returns the tokens that end an answer in generation_config.json, none where it says none."""
-    content = read_json(file) if file.exists() else {}
-    ends = content.get("eos_token_id") if isinstance(content, dict) else None
+def read_ends(folder: epath.PathLike) -> tuple[int, ...]:
+    """Returns the tokens by which the model of a folder ends its answers; none where it says none.
+
+    Raises:
+        DataError: they are no tokens; names the file and the field.
+    """
+    file = next((f for name in _SAYS_ENDS if (f := epath.Path(folder) / name).exists()), None)
+    content = read_json(file) if file else None
+    ends = content.get(_ENDS) if isinstance(content, dict) else None
     ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-    if not all(type(number) is int and 0 <= number < size for number in ends):
-        raise DataError(f"{file}: 'eos_token_id' must be tokens below {size}, found {quoted(ends)}")
+    if not all(type(number) is int and number >= 0 for number in ends):
+        raise DataError(f"{file}: {_ENDS!r} must be a token or several, found {quoted(ends)}")
     return tuple(dict.fromkeys(ends))
 
 

@@ -1,4 +1,4 @@
-"""GGUF files opened: a model of the decoder family, and its tokenizer as a folder of ours."""
+"""Models in GGUF files opened: of the decoder family, their tokenizers as folders of ours."""
 
 import os
 
@@ -13,17 +13,16 @@ PREFIX = "gguf:"
 
 
 def open_file(where: str) -> Published:
-    """Opens a GGUF file.
+    """Opens a model in a GGUF file, or in several.
 
     Args:
-        where: the file, without "gguf:".
+        where: the file, or the first one, without "gguf:".
 
     Raises:
-        CheckpointError: it is damaged, or of a model that is not known here.
+        CheckpointError: a file is damaged or missing, or of a model that is not known here.
         OutputError: its tokenizer cannot be written to the cache.
     """
-    path = files.user_path(where)
-    tensors = GGUFTensors(path)
+    tensors = GGUFTensors(files.user_path(where))
     architecture = gguf_decoders.architecture_of(tensors.metadata, tensors.name)
     config = gguf_decoders.read_config(tensors.metadata, tensors)
     return Published(
@@ -32,7 +31,7 @@ def open_file(where: str) -> Published:
         gguf_decoders.table(config, architecture),
         tensors,
         _vocabularies(tensors),
-        {os.path.basename(path): list(files.stamp(path))},
+        {os.path.basename(path): list(files.stamp(path)) for path in tensors.paths},
     )
 
 

@@ -20,7 +20,7 @@ from flan_jax.interop.fields import Fields
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 GENERATION = "generation_config.json"
 # Counted up when folders are written otherwise, so that those of before are not used.
-FORM = 2
+FORM = 3
 _KEY = "tokenizer.ggml."
 TOKENS = f"{_KEY}tokens"
 _BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"
@@ -32,8 +32,8 @@ _NAMED = {
     "unk_token": "unknown_token_id",
     "pad_token": "padding_token_id",
 }
-# Tokens that end an answer: of a text, and of a turn in a conversation.
-_ENDS = ("eos_token_id", "eot_token_id")
+# Tokens that end an answer: a text, a turn in a conversation, a message; and a list of them.
+_ENDS, _ENDS_LIST = ("eos_token_id", "eot_token_id", "eom_token_id"), "eos_token_ids"
 
 
 class _Words(NamedTuple):
@@ -138,11 +138,10 @@ def tokenizer_texts(metadata: Mapping[str, Any], where: str) -> Mapping[str, str
             tokenizer = _sentencepiece(fields, listed)
         _frame(tokenizer, config, listed)
         texts = {CONFIG: json_files.dumps(config, 1) + "\n", TOKENIZER: tokenizer.to_str()}
-        ends = [_number(metadata, key, len(listed.texts), where) for key in _ENDS]
-        named = list(dict.fromkeys(number for number in ends if number is not None))
+        ends = _ends(metadata, len(listed.texts), where)
         # A model that ends its turns by another token than EOS says so in a file of its own.
-        more = {GENERATION: json_files.dumps({"eos_token_id": named}) + "\n"}
-        return {**texts, **(more if len(named) > 1 else {})}
+        more = {GENERATION: json_files.dumps({"eos_token_id": ends}) + "\n"}
+        return {**texts, **(more if len(ends) > 1 else {})}
 
 
 def _listed(fields: Fields, metadata: Mapping[str, Any]) -> _Listed:
@@ -184,11 +183,29 @@ def _array(metadata: Mapping[str, Any], name: str, size: int, where: str) -> lis
 def _number(metadata: Mapping[str, Any], key: str, size: int, where: str) -> int | None:
     """Returns the number of a special token; None where the file names none."""
     number = metadata.get(_KEY + key)
-    if number is not None and not (type(number) is int and 0 <= number < size):
+    return None if number is None else _token(number, key, size, where)
+
+
+def _token(number: Any, key: str, size: int, where: str) -> int:
+    if not (type(number) is int and 0 <= number < size):
         raise CheckpointError(
             f"{where}: {_KEY + key!r} is {quoted(number)}, which is none of {size:,} tokens"
         )
     return number
+
+
+def _ends(metadata: Mapping[str, Any], size: int, where: str) -> list[int]:
+    """Returns the numbers of the tokens that end an answer, EOS first."""
+    named = [_number(metadata, key, size, where) for key in _ENDS]
+    several = metadata.get(_KEY + _ENDS_LIST, ())
+    if isinstance(several, np.ndarray):
+        several = several.tolist()
+    elif several:
+        raise CheckpointError(
+            f"{where}: {_KEY + _ENDS_LIST!r} must be tokens, not {quoted(several)}"
+        )
+    named += [_token(number, _ENDS_LIST, size, where) for number in several]
+    return list(dict.fromkeys(number for number in named if number is not None))
 
 
 def _config(fields: Fields, listed: _Listed, *, bos: bool) -> dict[str, Any]:

@@ -5,14 +5,15 @@
 
 from etils import epath
 
-from flan_jax import files
+from flan_jax import files, json_files
 from flan_jax.errors import DataError
+from flan_jax.instructions import tokenizer_folders
 from flan_jax.training.stored_settings import VOCABULARY_NAMES
 
 FOLDER = "vocabulary"
 _MODEL = "sentencepiece.model"
 _TOKENIZER, _SPECIAL = "tokenizer.json", "tokenizer_config.json"
-_CHAT, _ENDS = "chat_template.jinja", "generation_config.json"
+_CHAT = "chat_template.jinja"
 
 
 def content(spec: str) -> dict[str, bytes]:
@@ -29,10 +30,15 @@ def content(spec: str) -> dict[str, bytes]:
     path = epath.Path(spec)
     if not path.is_dir():
         return {f"{FOLDER}/{_MODEL}": files.read_bytes(path)}
-    names = [name for name in (_TOKENIZER, _SPECIAL, _CHAT, _ENDS) if (path / name).exists()]
+    names = [name for name in (_TOKENIZER, _SPECIAL, _CHAT) if (path / name).exists()]
     if _TOKENIZER not in names:
         raise DataError(f"vocabulary folder {spec!r} holds no {_TOKENIZER}")
-    return {f"{FOLDER}/{name}": files.read_bytes(path / name) for name in names}
+    content = {f"{FOLDER}/{name}": files.read_bytes(path / name) for name in names}
+    # Whatever file says it, and whatever else that file says.
+    if ends := tokenizer_folders.read_ends(path):
+        said = json_files.dumps({"eos_token_id": ends}) + "\n"
+        content[f"{FOLDER}/{tokenizer_folders.GENERATION}"] = said.encode()
+    return content
 
 
 def spec_in(checkpoint: epath.Path) -> str | None:

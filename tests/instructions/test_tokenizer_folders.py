@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
 from flan_jax.instructions import vocabulary
+from flan_jax.training import carried_vocabulary
 
 tokenizers = pytest.importorskip("tokenizers")
 CASE = pathlib.Path(__file__).resolve().parents[2].parent / "shared/data/cases/special_tokens_hf/hf"
@@ -131,42 +132,73 @@ def test_texts_are_read_whole_whatever_batches_its_author_made(loaded, tmp_path)
     assert len(set(prints)) == 3
 
 
+PROCESSORS = tokenizers.processors
+BEGINS = PROCESSORS.TemplateProcessing(
+    single="<mask> $A", pair="<mask> $A $B", special_tokens=[("<mask>", 3)]
+)
+ENDS = PROCESSORS.TemplateProcessing(
+    single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", 1)]
+)
+
+
 @pytest.mark.parametrize(
-    ("processor", "config"),
+    ("processor", "begins"),
     [
-        (False, {}),
-        (True, {}),
-        (True, {"add_bos_token": False}),
-        (False, {"add_bos_token": True}),
-        (False, {"tokenizer_class": "GPT2Tokenizer"}),
+        (None, False),
+        (BEGINS, True),
+        (ENDS, False),
+        (PROCESSORS.ByteLevel(), False),
+        (PROCESSORS.Sequence([PROCESSORS.ByteLevel(), BEGINS]), True),
+        (PROCESSORS.BertProcessing(("</s>", 1), ("<mask>", 3)), True),
+        (PROCESSORS.RobertaProcessing(("</s>", 1), ("<pad>", 0)), False),
     ],
 )
-def test_texts_begin_with_bos_where_the_model_was_trained_so(tmp_path, processor, config):
-    """As the file's post-processor says, unless tokenizer_config.json does."""
+def test_texts_begin_with_bos_where_the_post_processor_begins_them(tmp_path, processor, begins):
+    """As in transformers, whatever class it is of; unless tokenizer_config.json says otherwise."""
+    transformers = pytest.importorskip("transformers")
     made = words()
     if processor:
-        made.post_processor = tokenizers.processors.TemplateProcessing(
-            single="<mask> $A", pair="<mask> $A $B", special_tokens=[("<mask>", 3)]
-        )
-    folder = save(tmp_path / "made", made, eos_token="</s>", bos_token="<mask>", **config)
-    found = vocabulary.load_vocabulary(folder).bos_id
-    assert found == (3 if config.get("add_bos_token", processor) else None)
-    if not config:
-        transformers = pytest.importorskip("transformers")
-        theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-        assert (theirs("cat").input_ids == [3, 4]) == (found == 3)
+        made.post_processor = processor
+
+    def bos(name, **config):
+        folder = save(tmp_path / name, made, eos_token="</s>", bos_token="<mask>", **config)
+        return folder, vocabulary.load_vocabulary(folder).bos_id
+
+    names = ("PreTrainedTokenizerFast", "LlamaTokenizer", "GemmaTokenizerFast", "GPT2Tokenizer")
+    for name in names:
+        folder, found = bos(name, tokenizer_class=name)
+        theirs = transformers.AutoTokenizer.from_pretrained(folder)
+        assert (theirs("cat").input_ids[:1] == [theirs.bos_token_id]) == begins
+        assert found == (3 if begins else None)
+    assert bos("said", add_bos_token=not begins)[1] == (None if begins else 3)
 
 
 def test_tokens_that_end_an_answer(tmp_path):
+    """As generation_config.json says, or where that is not there config.json."""
     folder = save(tmp_path / "made", words(), eos_token="</s>")
-    file = tmp_path / "made" / "generation_config.json"
-    file.write_text(json.dumps({"eos_token_id": [1, 4]}))
-    one = vocabulary.load_vocabulary(folder)
-    assert (one.eos_id, one.end_ids) == (1, (4,))
-    vocabulary.load_vocabulary.cache_clear()
-    file.write_text(json.dumps({"eos_token_id": [1, 400]}))
-    with pytest.raises(DataError, match="'eos_token_id' must be tokens below 6, found .1, 400."):
-        vocabulary.load_vocabulary(folder)
+    generation, config = (tmp_path / "made" / f"{n}config.json" for n in ("generation_", ""))
+
+    def ends(file, value):
+        file.write_text(json.dumps({"eos_token_id": value}))
+        vocabulary.load_vocabulary.cache_clear()
+        loaded = vocabulary.load_vocabulary(folder)
+        assert loaded.eos_id == 1
+        return loaded.end_ids
+
+    assert ends(config, [1, 4, 4]) == (4,) and ends(config, 5) == (5,) and ends(config, None) == ()
+    carried = carried_vocabulary.content(folder)
+    assert "vocabulary/generation_config.json" not in carried
+    assert ends(config, [1, 5]) == (5,)
+    carried = carried_vocabulary.content(folder)["vocabulary/generation_config.json"]
+    assert json.loads(carried) == {"eos_token_id": [1, 5]}
+    assert ends(generation, [1, 4]) == (4,)
+    for value, message in {
+        400: "made: 'eos_token_id' must be tokens below 6, found .1, 400",
+        -1: "generation_config.json: 'eos_token_id' must be a token or several, found .1, -1",
+        "</s>": "must be a token or several, found .1, '</s>'",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            ends(generation, [1, value])
 
 
 def test_a_token_of_a_huge_number_is_refused(tmp_path):

@@ -123,21 +123,123 @@ def test_logits_equal_transformers(kind, tmp_path):
     published = open_file(str(path))
     assert published.config.tied_head == config.tie_word_embeddings
     assert published.vocabularies == ()
+    tokens = np.random.default_rng(0).integers(0, 70, (2, 40))
+    with torch.no_grad():
+        expected = theirs(torch.tensor(tokens)).logits.numpy()
+    assert np.std(expected) > 0.3
+    np.testing.assert_allclose(logits(published, tokens), expected, atol=1e-4)
+
+
+def params_of(published):
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    params = published.params(
+    return published.params(
         {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
             for name, leaf in published.model.shapes.items()
         }
     )
-    module = published.model.bind(params)
-    tokens = np.random.default_rng(0).integers(0, 70, (2, 40))
+
+
+def logits(published, tokens):
+    module = published.model.bind(params_of(published))
     forward = jax.jit(lambda batch: module.output_head()(module.hidden_states(batch)))
-    ours = forward({"decoder_input_tokens": jnp.asarray(tokens)})
-    with torch.no_grad():
-        expected = theirs(torch.tensor(tokens)).logits.numpy()
-    assert np.std(expected) > 0.3
-    np.testing.assert_allclose(ours, expected, atol=1e-4)
+    return forward({"decoder_input_tokens": jnp.asarray(tokens)})
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    """A folder with a tiny Llama in one file, and in four; the first of them without tensors."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(**SIZES | {"num_hidden_layers": 1})
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    folder = tmp_path_factory.mktemp("split")
+    several = dict(split_max_tensors=4, small_first_shard=True)
+    gguf_writing.of_transformers(folder / "whole.gguf", model, "llama")
+    gguf_writing.of_transformers(folder / "m.x.gguf", model, "llama", **several)
+    gguf_writing.of_transformers(folder / "other.gguf", model, "llama", split_max_tensors=6)
+    return folder
+
+
+def test_a_model_in_several_files(split):
+    first = split / "m.x-00001-of-00004.gguf"
+    whole, parts = open_file(str(split / "whole.gguf")), open_file(str(first))
+    assert not GGUFTensors(split / "other-00001-of-00002.gguf").metadata.get("split.no")
+    assert parts.config == whole.config
+    assert sorted(parts.content) == [f"m.x-0000{n}-of-00004.gguf" for n in (1, 2, 3, 4)]
+    theirs = [gguf.GGUFReader(split / name) for name in parts.content]
+    assert [len(reader.tensors) for reader in theirs] == [0, 4, 4, 4]
+    jax.tree.map(np.testing.assert_array_equal, params_of(parts), params_of(whole))
+
+
+def test_files_that_are_not_one_model(split, tmp_path):
+    names = [f"m.x-0000{n}-of-00004.gguf" for n in (1, 2, 3, 4)]
+    paths = [tmp_path / name for name in names]
+    whole = [(split / name).read_bytes() for name in names]
+    other = (split / "other-00002-of-00002.gguf").read_bytes()
+    count = whole[1].replace(b"split.tensors.count\5\0\0\0\x0c", b"split.tensors.count\5\0\0\0\x0d")
+    assert count != whole[1]
+    for contents, message in {
+        (*whole[:2], None, whole[3]): f"{paths[2]} is missing: {names[0]} is the first of 4 files",
+        (
+            whole[0],
+            whole[2],
+            whole[1],
+            whole[3],
+        ): f"{paths[1]}: it says .* 3 of 4, its name .* 2 of 4",
+        (*whole[:3], other): f"{paths[3]}: it says that it is file 2 of 2, its name .* 4 of 4",
+        (whole[0], count, *whole[2:]): f"{paths[1]} is of another model than .* is 13 and 12",
+        (whole[0], whole[1], whole[2][:200], whole[3]): f"{paths[2]}: .*was not copied whole",
+        (*whole[:3], b"GGML"): f"{paths[3]} is no GGUF file",
+    }.items():
+        for path, content in zip(paths, contents, strict=True):
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            GGUFTensors(paths[0])
+    for path, content in zip(paths, whole, strict=True):
+        path.write_bytes(content)
+    GGUFTensors(paths[0])
+    with pytest.raises(
+        CheckpointError, match=f"is file 3 of the 4 .*: name the first one, {names[0]}"
+    ):
+        GGUFTensors(paths[2])
+    with pytest.raises(CheckpointError, match=r"must be called \*-00001-of-00004.gguf"):
+        GGUFTensors(paths[0].rename(tmp_path / "first.gguf"))
+
+
+def test_tensors_of_files_that_do_not_add_up(tmp_path):
+    """One that is in two of them; fewer than all of them should have."""
+    for number, name in enumerate(("a", "a")):
+        keys = [("split.no", number, "uint16"), ("split.count", 2, "uint16")]
+        path = tmp_path / f"twice-0000{number + 1}-of-00002.gguf"
+        gguf_writing.write(path, "llama", {name: np.zeros(2)}, keys=keys)
+    with pytest.raises(CheckpointError, match="00002-of-00002.gguf: tensor 'a' is in .*00001-of"):
+        GGUFTensors(tmp_path / "twice-00001-of-00002.gguf")
+    for number in (0, 1):
+        keys = [("split.no", number, "uint16"), ("split.count", 2, "uint16")]
+        keys += [("split.tensors.count", 3, "int32")]
+        path = tmp_path / f"few-0000{number + 1}-of-00002.gguf"
+        gguf_writing.write(path, "llama", {f"t{number}": np.zeros(2)}, keys=keys)
+    with pytest.raises(CheckpointError, match="its 2 files have 2 tensors, and .* is 3"):
+        GGUFTensors(tmp_path / "few-00001-of-00002.gguf")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "method"),
+    [
+        ("split.count", 0, "uint16"),
+        ("split.count", [2], "array"),
+        ("split.count", True, "bool"),
+        ("split.no", 5, "uint16"),
+        ("split.tensors.count", -1, "int32"),
+    ],
+)
+def test_numbers_of_files_that_cannot_be(key, value, method, tmp_path):
+    path = gguf_writing.write(tmp_path / "x-00001-of-00002.gguf", "llama", {"t": np.zeros(2)},
+                              keys=[(key, value, method)])  # fmt: skip
+    with pytest.raises(CheckpointError, match=f"{path}: '{key}' must be a whole number from"):
+        GGUFTensors(path)
 
 
 def valid(path, drop=(), tensors=None, architecture="llama", **keys):

@@ -213,6 +213,9 @@ def test_a_word_that_is_a_token(byte_level, tmp_path):
         ("tokens", ["a", "b", "a"], "the token 'a' is there twice"),
         ("token_type", np.zeros(3), "token_type' must be 1,... numbers, one a token"),
         ("eos_token_id", 10**6, "eos_token_id' is 1000000, which is none of 1,... tokens"),
+        ("eot_token_id", -1, "eot_token_id' is -1, which is none of"),
+        ("eos_token_ids", np.array([0, 10**6]), "eos_token_ids' is 1000000, which is none of"),
+        ("eos_token_ids", ["a"], "eos_token_ids' must be tokens, not .'a'"),
         ("merges", ["a"], "the merge 'a' is not of two tokens"),
         ("merges", ["\x1b! b"], r"x.gguf: its tokenizer: .*\\x1b"),
         ("merges", None, "ggml.merges' must be a list of texts"),
@@ -223,6 +226,20 @@ def test_tokenizers_that_are_not_whole(key, value, message, byte_level, tmp_path
     with pytest.raises(CheckpointError, match=message) as raised:
         write_tokenizer(metadata, tmp_path / "out", "x.gguf")
     assert str(raised.value).startswith("x.gguf") and not (tmp_path / "out").exists()
+
+
+def test_tokens_that_end_an_answer(byte_level, tmp_path):
+    """EOS, and what else a file names: the ends of a turn and of a message, or a list."""
+    named = {
+        "eot_token_id": {"eot_token_id": 7, "eom_token_id": 8},
+        "eos_token_ids": {"eos_token_ids": np.array([0, 7, 9])},
+        "eos_token_id": {},
+    }
+    for folder, more in named.items():
+        keys = {f"tokenizer.ggml.{key}": value for key, value in more.items()}
+        write_tokenizer({**described(byte_level, "smollm"), **keys}, tmp_path / folder, "x.gguf")
+    ends = [HuggingFaceVocabulary(str(tmp_path / folder)).end_ids for folder in named]
+    assert ends == [(7, 8), (7, 9), ()]
 
 
 def test_scores_are_needed(sentencepiece, tmp_path):

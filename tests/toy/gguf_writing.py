@@ -32,7 +32,7 @@ def write(path, architecture, tensors, kinds=None, keys=(), **writer):
     return path
 
 
-def of_transformers(path, model, architecture, more=(), general=()):
+def of_transformers(path, model, architecture, more=(), general=(), **writer):
     """Writes a model of transformers as llama.cpp's converter would.
 
     more, general: further keys, see `write`; those of the architecture are given without it.
@@ -77,7 +77,7 @@ def of_transformers(path, model, architecture, more=(), general=()):
     keys = [(key, value, "uint32") for key, value in sizes.items()]
     keys += [(key, value, "float32") for key, value in numbers.items()]
     keys = [(f"{architecture}.{key}", value, method) for key, value, method in [*keys, *more]]
-    return write(path, architecture, tensors, keys=[*keys, *general])
+    return write(path, architecture, tensors, keys=[*keys, *general], **writer)
 
 
 def _paired(value, heads):
