@@ -68,15 +68,13 @@ SUBTASK = {
 
 
 def _super_ni(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.natural_instructions import encodings, schema
+    from flan_jax.natural_instructions import budgets, encodings, schema
 
     task = schema.parse_task(content, file="task001_sum.json")
     instance = task.instances[0].to_object()
+    budget = budgets.Budget(100, str.split, " ".join)
     for name in ("def", "def_pos2", "def_pos1_neg1_expl"):
-        encodings.encode(
-            task.prompt_object(), instance, name, budget=100, tokenize=str.split,
-            detokenize=" ".join,
-        )  # fmt: skip
+        encodings.encode(task.prompt_object(), instance, name, budget)
 
 
 def _subtask(folder: pathlib.Path, content: bytes) -> None:

@@ -69,13 +69,13 @@ def test_the_table_declares_nothing_that_no_gin_file_knows():
 def test_names_that_macros_may_be_are_those_that_do_something():
     from flan_jax.instructions import options
     from flan_jax.models import decoding, layers
-    from flan_jax.natural_instructions import encodings
+    from flan_jax.natural_instructions import budgets
     from flan_jax.training import mesh
 
     assert set(macros.choices("REMAT")) == set(layers.REMAT)
     assert set(macros.choices("DECODING")) == set(decoding.METHODS)
     assert set(macros.choices("SHARDING")) == set(mesh.PRESETS)
-    assert set(macros.choices("SUPER_NI_OVERFLOW")) == set(encodings.Overflow.__args__)
+    assert set(macros.choices("SUPER_NI_OVERFLOW")) == set(budgets.Overflow.__args__)
     assert set(macros.choices("OPTIONS_STYLE")) == {"list", "none", *options._LABELS}
 
 

@@ -18,24 +18,16 @@ import dataclasses
 import itertools
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from flan_jax.errors import ConfigError, did_you_mean
 from flan_jax.instructions.draws import Draws
-from flan_jax.texts import most_bytes
-
-Overflow = Literal["original", "keep_query"]
+from flan_jax.natural_instructions import budgets
+from flan_jax.natural_instructions.budgets import Budget, Fitter
 
 QUERY_HEAD = "Now complete the following example -\n"
 QUERY_TAIL = "Output: "
-# Stands where the middle of an input was cut out.
-ELLIPSIS = " ... "
-# Tokens that a tokenizer may add to what the bytes of a text can yield (a dummy prefix).
-_EXTRA_TOKENS = 2
-# A cut moves back to the nearest blank if it is at most so many characters away, so that words
-# stay whole where a language writes blanks.
-_WORD_REACH = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,32 +172,23 @@ class Prompt(NamedTuple):
 
 
 def encode(
-    task: Mapping[str, Any],
-    instance: Mapping[str, Any],
-    encoding: str,
-    *,
-    budget: int,
-    tokenize: Callable[[str], Sequence[Any]],
-    detokenize: Callable[[Sequence[Any]], str],
-    overflow: Overflow = "original",
-    max_tokens_per_byte: int | None = None,
+    task: Mapping[str, Any], instance: Mapping[str, Any], encoding: str, budget: Budget
 ) -> str:
-    """Returns the prompt of one instance.
+    """Returns the text that `encode_prompt` does."""
+    return encode_prompt(task, instance, encoding, budget).text
+
+
+def encode_prompt(
+    task: Mapping[str, Any], instance: Mapping[str, Any], encoding: str, budget: Budget
+) -> Prompt:
+    """Returns the prompt of one instance, and whether anything of it was lost.
 
     Args:
         task: the task's JSON object (see `schema`), with its name under "Task".
         instance: one of its Instances.
         encoding: a name that `get_encoding` knows.
-        budget: largest number of tokens of the prompt; leave room for an end-of-sequence token.
-        tokenize: a text's tokens, without special tokens.
-        detokenize: the text of tokens, used to cut a prompt as the original does.
-        overflow: what to do where the definition and the query alone exceed the budget.
-            "original": keep the first `budget` tokens. "keep_query": shorten the instructions
-            from their end, then the middle of the input; `Output: ` always stays, and the
-            prompt never exceeds the budget.
-        max_tokens_per_byte: a bound on how many tokens the tokenizer makes of one UTF-8 byte (1
-            for byte-level, byte-fallback and WordPiece vocabularies). Where given, texts that
-            cannot exceed the budget are not tokenized at all, which is most of them.
+        budget: of its tokens. Examples are left out before anything overflows; what it says of
+            instructions holds for task name and definition.
 
     Raises:
         ConfigError: no such encoding, or the budget does not even hold `Output: `.
@@ -213,64 +196,18 @@ def encode(
     Source: Wang et al. 2022, section 4; the order in which examples are tried, and that the
     task name is not counted while they are, is the released collator's.
     """
-    return encode_prompt(
-        task,
-        instance,
-        encoding,
-        budget=budget,
-        tokenize=tokenize,
-        detokenize=detokenize,
-        overflow=overflow,
-        max_tokens_per_byte=max_tokens_per_byte,
-    ).text
-
-
-def encode_prompt(
-    task: Mapping[str, Any],
-    instance: Mapping[str, Any],
-    encoding: str,
-    *,
-    budget: int,
-    tokenize: Callable[[str], Sequence[Any]],
-    detokenize: Callable[[Sequence[Any]], str],
-    overflow: Overflow = "original",
-    max_tokens_per_byte: int | None = None,
-) -> Prompt:
-    """Returns what `encode` returns, and says whether anything of it was lost; see there."""
     parts = get_encoding(encoding)
-    limit = _Limit(budget, tokenize, max_tokens_per_byte)
+    fitter = Fitter(budget)
     name = f"{task['Task']}. " if parts.task_name else ""
     definition = _definition(task) if parts.definition else ""
     query = _query(instance["input"])
-    examples = _fitting_examples(task, parts, definition, query, limit)
+    examples = _fitting_examples(task, parts, definition, query, fitter)
     prompt = name + definition + "".join(examples) + query
-    if limit.holds(prompt):
+    if fitter.holds(prompt):
         return Prompt(prompt, len(examples), whole=True)
-    if overflow == "original":
-        return Prompt(detokenize(tokenize(prompt)[:budget]), len(examples), whole=False)
-    return _keep_query(name + definition, examples, instance["input"], limit)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Limit:
-    """A budget of tokens, and how they are counted, for one prompt."""
-
-    budget: int
-    tokenize: Callable[[str], Sequence[Any]]
-    max_tokens_per_byte: int | None
-    known: dict[str, bool] = dataclasses.field(default_factory=dict)
-
-    def holds(self, text: str) -> bool:
-        """Whether a text has at most as many tokens as the budget; no text is counted twice."""
-        if text not in self.known:
-            self.known[text] = self._surely_holds(text) or (len(self.tokenize(text)) <= self.budget)
-        return self.known[text]
-
-    def _surely_holds(self, text: str) -> bool:
-        """Whether a text has too few bytes to exceed the budget."""
-        if self.max_tokens_per_byte is None:
-            return False
-        return self.max_tokens_per_byte * most_bytes(text) + _EXTRA_TOKENS <= self.budget
+    if budget.overflow == "original":
+        return Prompt(budget.cut(prompt), len(examples), whole=False)
+    return _keep_query(name + definition, examples, instance["input"], fitter)
 
 
 def _stopped(line: str) -> str:
@@ -302,7 +239,7 @@ def _example(sign: str, number: int, example: Mapping[str, Any], explained: bool
 
 
 def _fitting_examples(
-    task: Mapping[str, Any], parts: Encoding, definition: str, query: str, limit: _Limit
+    task: Mapping[str, Any], parts: Encoding, definition: str, query: str, fitter: Fitter
 ) -> list[str]:
     """Returns the blocks of the examples that the budget holds.
 
@@ -317,20 +254,20 @@ def _fitting_examples(
             _example(sign, number, example, parts.explanations)
             for number, example in enumerate(examples, start=1)
         ]
-        of_sign = blocks[: _count_fitting(before, blocks, query, limit)]
+        of_sign = blocks[: _count_fitting(before, blocks, query, fitter)]
         kept += of_sign
         before += " ".join(of_sign)
     return kept
 
 
-def _count_fitting(before: str, blocks: Sequence[str], after: str, limit: _Limit) -> int:
+def _count_fitting(before: str, blocks: Sequence[str], after: str, fitter: Fitter) -> int:
     """Returns how many of the blocks fit between two texts, one after the other.
 
     While they are counted, blocks that fit are joined with a blank, as in the original.
     """
 
     def fits(count: int) -> bool:
-        return limit.holds(before + " ".join(blocks[: count - 1]) + blocks[count - 1] + after)
+        return fitter.holds(before + " ".join(blocks[: count - 1]) + blocks[count - 1] + after)
 
     # Usually all fit, and where they do, fewer do too.
     if not blocks or fits(len(blocks)):
@@ -338,14 +275,14 @@ def _count_fitting(before: str, blocks: Sequence[str], after: str, limit: _Limit
     return next(count for count in range(len(blocks)) if not fits(count + 1))
 
 
-def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: _Limit) -> Prompt:
+def _keep_query(instructions: str, examples: Sequence[str], source: str, fitter: Fitter) -> Prompt:
     """Returns a prompt within the budget that gives up instructions before the query.
 
     Args:
         instructions: task name and definition, with the blanks that close them.
         examples: blocks between instructions and query; the last ones go first.
         source: the input of the instance.
-        limit: the budget.
+        fitter: of the budget.
 
     Raises:
         ConfigError: the budget does not hold `Output: `.
@@ -353,71 +290,16 @@ def _keep_query(instructions: str, examples: Sequence[str], source: str, limit: 
     query = _query(source)
     for count in range(len(examples), -1, -1):
         prompt = instructions + "".join(examples[:count]) + query
-        if limit.holds(prompt):
+        if fitter.holds(prompt):
             return Prompt(prompt, count, whole=True)
     text = instructions.rstrip()
     closing = instructions[len(text) :]
 
     def shortened(size: int) -> str:
-        head = _head(text, size)
+        head = budgets.head(text, size)
         return head + closing + query if head else query
 
-    longest = _longest(shortened, len(text), limit)
+    longest = fitter.longest(shortened, len(text))
     if longest is None:
-        longest = _shortened_query(source.strip(), limit)
+        longest = budgets.shortened_query(_query, source.strip(), QUERY_TAIL, fitter)
     return Prompt(longest, 0, whole=False)
-
-
-def _shortened_query(source: str, limit: _Limit) -> str:
-    """Returns the query with the middle of its input cut out, or still less of it."""
-    prompt = _longest(lambda size: _query(_ends(source, size)), len(source), limit)
-    if prompt is None:
-        bare = _query("")
-        spare = len(bare) - len(QUERY_TAIL)
-        prompt = _longest(lambda size: bare[spare - size :], spare, limit)
-    if prompt is None:
-        raise ConfigError(f"a budget of {limit.budget} tokens does not even hold {QUERY_TAIL!r}")
-    return prompt
-
-
-def _longest(build: Callable[[int], str], size: int, limit: _Limit) -> str | None:
-    """Returns `build(n)` for the largest n up to `size` that fits, or None where none does.
-
-    Gallops up from 0 and then halves, so no text much longer than the answer is tokenized. The
-    number of tokens is nearly, not exactly, monotone in n: whatever is returned was counted.
-    """
-    best = build(0)
-    if not limit.holds(best):
-        return None
-    low, step = 0, max(1, limit.budget)
-    while low < size:
-        middle = min(low + step, size)
-        candidate = build(middle)
-        if not limit.holds(candidate):
-            size = middle - 1
-            break
-        low, best, step = middle, candidate, 2 * step
-    while low < size:
-        middle = (low + size + 1) // 2
-        candidate = build(middle)
-        if limit.holds(candidate):
-            low, best = middle, candidate
-        else:
-            size = middle - 1
-    return best
-
-
-def _head(text: str, size: int) -> str:
-    """Returns at most the first `size` characters, ending at a word's end where one is near."""
-    if size < len(text) and not text[size].isspace():
-        near = range(max(0, size - _WORD_REACH), size)
-        size = max((at for at in near if text[at].isspace()), default=size)
-    return text[:size].rstrip()
-
-
-def _ends(text: str, size: int) -> str:
-    """Returns about `size` characters of a text, half from its start and half from its end."""
-    if size >= len(text):
-        return text
-    tail = _head(text[::-1], size // 2)[::-1]
-    return _head(text, size - size // 2) + ELLIPSIS + tail

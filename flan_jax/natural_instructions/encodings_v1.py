@@ -15,12 +15,12 @@ instructions, and keeps the query.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.natural_instructions import encodings
-from flan_jax.natural_instructions.encodings import Overflow
+from flan_jax.natural_instructions import budgets
+from flan_jax.natural_instructions.budgets import Budget, Fitter
 from flan_jax.natural_instructions.schema_v1 import MISSING, TEXTS
 
 POSITIVE = "Positive Examples Full Only"
@@ -148,12 +148,7 @@ def encode(
     task: Mapping[str, Any],
     instance: Mapping[str, Any],
     encoding: str | Encoding,
-    *,
-    budget: int,
-    tokenize: Callable[[str], Sequence[Any]],
-    detokenize: Callable[[Sequence[Any]], str],
-    overflow: Overflow = "original",
-    max_tokens_per_byte: int | None = None,
+    budget: Budget,
 ) -> str:
     """Returns the prompt of one instance.
 
@@ -162,14 +157,8 @@ def encode(
         instance: one of its Instances; where it also says its "position", it is not given to
             itself as an example, as the original would outside of the instances tested on.
         encoding: what to put before the query, or a name of it (`get_encoding`).
-        budget: largest number of tokens of the prompt; leave room for an end-of-sequence token.
-        tokenize: a text's tokens, without special tokens.
-        detokenize: the text of tokens, used to cut a prompt as the original does.
-        overflow: what to do where the prompt exceeds the budget. "original": keep the first
-            `budget` tokens. "keep_query": give the largest number of examples that fits, then
-            shorten the instructions from their end, then the middle of the input; `output:`
-            always stays, and the prompt never exceeds the budget.
-        max_tokens_per_byte: see `encodings.encode`.
+        budget: of its tokens. Where the query is kept, the largest number of examples that fits
+            is given before anything is shortened.
 
     Raises:
         ConfigError: no such encoding, or the budget does not even hold `output:`.
@@ -177,15 +166,15 @@ def encode(
     Source: Mishra et al. 2022, section 4.2; separators are the released encoder's.
     """
     parts = get_encoding(encoding) if isinstance(encoding, str) else encoding
-    limit = encodings._Limit(budget, tokenize, max_tokens_per_byte)
+    fitter = Fitter(budget)
     blocks = _Blocks(task, parts, instance.get("position"))
     query = _query(instance["input"])
     prompt = blocks.text(blocks.most) + query
-    if limit.holds(prompt):
+    if fitter.holds(prompt):
         return prompt
-    if overflow == "original":
-        return detokenize(tokenize(prompt)[:budget])
-    return _keep_query(blocks, instance["input"], limit)
+    if budget.overflow == "original":
+        return budget.cut(prompt)
+    return _keep_query(blocks, instance["input"], fitter)
 
 
 def _query(text: str) -> str:
@@ -264,29 +253,17 @@ class _Blocks:
         return [known[at] for at in order if at != self.own and at < len(known)][:count]
 
 
-def _keep_query(blocks: _Blocks, source: str, limit: encodings._Limit) -> str:
+def _keep_query(blocks: _Blocks, source: str, fitter: Fitter) -> str:
     """Returns a prompt within the budget that gives up examples and texts before the query.
 
     Raises:
         ConfigError: the budget does not hold `output:`.
     """
     query = _query(source)
-    longest = encodings._longest(lambda count: blocks.text(count) + query, blocks.most, limit)
+    longest = fitter.longest(lambda count: blocks.text(count) + query, blocks.most)
     if longest is None:
         texts = blocks.text(0)
-        shortened = lambda size: encodings._head(texts, size) + query  # noqa: E731
-        longest = encodings._longest(shortened, len(texts), limit)
-    return longest if longest is not None else _shortened_query(source, limit)
-
-
-def _shortened_query(source: str, limit: encodings._Limit) -> str:
-    """Returns the query with the middle of its input cut out, or still less of it."""
-    shortened = lambda size: _query(encodings._ends(source, size))  # noqa: E731
-    prompt = encodings._longest(shortened, len(source), limit)
-    if prompt is None:
-        bare = _query("")
-        spare = len(bare) - len(QUERY_TAIL)
-        prompt = encodings._longest(lambda size: bare[spare - size :], spare, limit)
-    if prompt is None:
-        raise ConfigError(f"a budget of {limit.budget} tokens does not even hold {QUERY_TAIL!r}")
-    return prompt
+        longest = fitter.longest(lambda size: budgets.head(texts, size) + query, len(texts))
+    if longest is None:
+        longest = budgets.shortened_query(_query, source, QUERY_TAIL, fitter)
+    return longest

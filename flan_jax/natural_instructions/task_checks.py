@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.schema import Example, Instance, SchemaTask
 from flan_jax.texts import most_bytes
 
@@ -246,11 +247,5 @@ def _check_prompts(task: SchemaTask, prompts: Prompts) -> list[Finding]:
 
 def _whole_prompt(task: Mapping[str, Any], text: str, encoding: str) -> str:
     """Returns a prompt as it is where the budget has no bound."""
-    return encodings.encode(
-        task,
-        {"input": text},
-        encoding,
-        budget=sys.maxsize,
-        tokenize=lambda _: (),
-        detokenize=lambda _: "",
-    )
+    unbounded = Budget(sys.maxsize, tokenize=lambda _: (), detokenize=lambda _: "")
+    return encodings.encode(task, {"input": text}, encoding, unbounded)

@@ -37,6 +37,7 @@ from flan_jax.instructions.draws import Draws
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings_v1, schema, schema_v1
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.scoring import references
 from tasks.natural_instructions import index
 
@@ -434,11 +435,13 @@ def _render(
         entry.statement,
         {**example, "position": int(example["position"])},
         rendering.encoding,
-        budget=rendering.budget - 1,  # for the end-of-sequence token
-        tokenize=VOCABULARY.encode,
-        detokenize=VOCABULARY.decode,
-        overflow="keep_query",
-        max_tokens_per_byte=_TOKENS_PER_BYTE,
+        Budget(
+            rendering.budget - 1,  # for the end-of-sequence token
+            VOCABULARY.encode,
+            VOCABULARY.decode,
+            "keep_query",
+            _TOKENS_PER_BYTE,
+        ),
     )
     references = example["output"]
     return Rendered(

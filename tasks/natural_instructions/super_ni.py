@@ -37,6 +37,7 @@ from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions.budgets import Budget, Overflow
 from flan_jax.natural_instructions.schema import Instance, SchemaTask
 from tasks.natural_instructions import index
 from tasks.natural_instructions.super_ni_mixtures import (
@@ -70,7 +71,7 @@ class Rendering:
 
     encoding: str
     budget: int
-    overflow: encodings.Overflow = "keep_query"
+    overflow: Overflow = "keep_query"
 
     @classmethod
     def from_settings(cls) -> "Rendering":
@@ -412,11 +413,13 @@ def _render(
         _statement(path, sha256),
         example,
         encoding,
-        budget=rendering.budget - 1,  # for the end-of-sequence token
-        tokenize=VOCABULARY.encode,
-        detokenize=VOCABULARY.decode,
-        overflow=rendering.overflow,
-        max_tokens_per_byte=_TOKENS_PER_BYTE,
+        Budget(
+            rendering.budget - 1,  # for the end-of-sequence token
+            VOCABULARY.encode,
+            VOCABULARY.decode,
+            rendering.overflow,
+            _TOKENS_PER_BYTE,
+        ),
     )
     if not prompt.whole:
         _say_shortened(path, rendering)

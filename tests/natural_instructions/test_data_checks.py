@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flan_jax.commands.check_folder import run_check
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.natural_instructions import data_checks, encodings, text_overlap
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.data_checks import check_folder
 from flan_jax.natural_instructions.schema import parse_task
 from flan_jax.natural_instructions.task_checks import CHECKS, Prompts, check_task, label_entropy
@@ -150,9 +151,7 @@ def test_prompts_are_counted_as_if_each_was_made(inputs, budget, encoding):
 
 
 def whole_prompt(task, text, encoding):
-    return encodings.encode(
-        task, {"input": text}, encoding, budget=10**6, tokenize=str.split, detokenize=" ".join
-    )
+    return encodings.encode(task, {"input": text}, encoding, Budget(10**6, str.split, " ".join))
 
 
 _text = st.text(max_size=8)

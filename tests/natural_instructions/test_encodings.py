@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
 from flan_jax.instructions.draws import Draws, RenderingKey
-from flan_jax.natural_instructions import encodings
+from flan_jax.natural_instructions import budgets, encodings
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.encodings import (
     ENCODINGS,
     QUERY_TAIL,
@@ -45,7 +46,7 @@ NEGATIVE = " Negative Example 1 -\nInput: cat.\n Output: dog.\n\n"
 
 def render(encoding, task=TASK, instance=INSTANCE, budget=10_000, tokenize=str.split, **kwargs):
     kwargs = {"detokenize": " ".join, **kwargs}
-    return encode(task, instance, encoding, budget=budget, tokenize=tokenize, **kwargs)
+    return encode(task, instance, encoding, Budget(budget, tokenize, **kwargs))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_what_was_lost_is_said():
     arguments = {"tokenize": str.split, "detokenize": " ".join, "overflow": "keep_query"}
 
     def prompt(budget, encoding="def_pos2", **changes):
-        return encode_prompt(TASK, INSTANCE, encoding, budget=budget, **(arguments | changes))
+        return encode_prompt(TASK, INSTANCE, encoding, Budget(budget, **(arguments | changes)))
 
     whole = len(render("def_pos2").split())
     assert prompt(whole) == (render("def_pos2"), 2, True)
@@ -338,7 +339,7 @@ def sentencepiece_encode():
 )
 def test_the_cheap_path_bounds_sentencepiece(sentencepiece_encode, text):
     """NFKC makes 33 bytes of U+FDFA's three, so bytes of the text alone are no bound."""
-    most = most_bytes(text) + encodings._EXTRA_TOKENS
+    most = most_bytes(text) + budgets._EXTRA_TOKENS
     assert len(sentencepiece_encode(text)) <= most
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.natural_instructions import encodings_v1
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.encodings_v1 import (
     COMPONENTS,
     ENCODINGS,
@@ -56,7 +57,7 @@ NEGATIVE = (
 
 def render(encoding, task=TASK, instance=INSTANCE, budget=100_000, tokenize=str.split, **kwargs):
     kwargs = {"detokenize": " ".join, **kwargs}
-    return encode(task, instance, encoding, budget=budget, tokenize=tokenize, **kwargs)
+    return encode(task, instance, encoding, Budget(budget, tokenize, **kwargs))
 
 
 @pytest.mark.parametrize(

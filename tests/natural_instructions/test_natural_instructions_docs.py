@@ -7,6 +7,7 @@ import re
 import pytest
 
 from flan_jax.natural_instructions import encodings, encodings_v1
+from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.schema import parse_task
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "natural_instructions.md"
@@ -24,8 +25,7 @@ def stated_tasks():
 
 
 def rendered(module, task, name):
-    wide = {"budget": 10**6, "tokenize": str.split, "detokenize": " ".join}
-    return module.encode(task, task["Instances"][0], name, **wide)
+    return module.encode(task, task["Instances"][0], name, Budget(10**6, str.split, " ".join))
 
 
 @pytest.mark.parametrize(
