@@ -20,7 +20,7 @@ setup(
     package_data={
         "flan_jax.instructions": ["vocabularies/*.model"],
         "flan_jax.pages": ["*.jinja"],
-        "gin_configs": ["**/*.gin"],
+        "gin_configs": ["**/*.gin", "studies/*.yaml"],
         "tasks.flan": ["samples/*.yaml"],
         "tasks.minilab": ["FINGERPRINT", "base/**/*"],
     },

@@ -25,6 +25,7 @@ VERBS = {
     "baseline": "write the predictions of a heuristic, to be scored",
     "tasks": "list tasks, or show what a model sees of one",
     "select": "choose tasks to train on from instructions alone",
+    "study": "answer a question with runs side by side, and say how sure that is",
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
     "model-info": "print every parameter, where it lies and how large it is",
