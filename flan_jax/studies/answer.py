@@ -116,7 +116,7 @@ def summarize(study: Study, found: Sequence[Found]) -> dict[str, Any]:
         "study": study.name,
         "question": study.question,
         "source": study.source,
-        "test": study.test,
+        "mixture": study.mixture,
         "instances": len(found[0].runs.instances),
         "tasks": len({task for task, _ in found[0].runs.instances}),
         "arms": [_arm(one) for one in found],
@@ -229,7 +229,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [
         f"# {results['question']}",
         "",
-        f"{results['instances']:,} instances of {results['tasks']} tasks ({results['test']}); 95 % "
+        f"{results['instances']:,} instances of {results['tasks']} tasks ({results['mixture']}); 95 % "
         "intervals by bootstrap over tasks and seeds; minutes of training, of one seed.",
         "",
         "| | " + " | ".join(_HEADINGS) + " |",
@@ -265,7 +265,7 @@ def _page(
         "study",
         title=study.question,
         summary=f"{results['instances']:,} instances of {results['tasks']} tasks that no arm was "
-        f"trained on ({study.test}). After {study.source}.",
+        f"trained on ({study.mixture}). After {study.source}.",
         figures=[
             {
                 "value": f"{one['metrics'][METRICS[0]]['mean']:+.1f}",

@@ -86,9 +86,10 @@ class Study:
         question: what it asks.
         source: paper, section, table.
         experiment: gin file of what all arms share.
-        test: mixture that every arm answers.
+        mixture: what every arm answers.
         seeds: number of seeds of each arm that is trained.
-        settings: macros that all runs share, beyond the experiment's.
+        train: macros that all training shares, beyond the experiment's.
+        test: macros that all evaluation shares.
         arms: in the order of the table.
         comparisons: what is stated.
         published: figures of the papers, as they stand in results.json.
@@ -98,9 +99,10 @@ class Study:
     question: str
     source: str
     experiment: str
-    test: str
+    mixture: str
     seeds: int
-    settings: Mapping[str, Any]
+    train: Mapping[str, Any]
+    test: Mapping[str, Any]
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
     published: tuple[Mapping[str, Any], ...]
@@ -157,9 +159,10 @@ def _study(name: str, fields: Fields) -> Study:
         question=fields.name("question"),
         source=fields.name("source"),
         experiment=fields.name("experiment"),
-        test=fields.name("test"),
+        mixture=fields.name("mixture"),
         seeds=fields.count("seeds", 1),
-        settings=_values(fields.optional_inner("settings")),
+        train=_values(fields.optional_inner("train")),
+        test=_values(fields.optional_inner("test")),
         arms=arms,
         comparisons=tuple(_each(fields, "comparisons", _comparison)),
         published=tuple(_each(fields, "published", lambda row: row.object)),
@@ -313,14 +316,14 @@ def _jobs(study: Study, started: Started, arm: Arm, seed: int) -> Iterator[Job]:
     """Yields what one seed of an arm takes."""
     files = [f"--gin_file={name}" for name in (study.experiment, *started.experiments)]
     overrides = [text for text in started.overrides if _name_of(text) != "ENCODER"]
-    shared = [*_gin(study.settings), *(f"--gin.{text}" for text in overrides)]
+    given = [f"--gin.{text}" for text in overrides]
     # ENCODER is what chooses tasks. Commands that do nothing else know settings of the data alone.
     data = [f"--gin.{text}" for text in started.overrides if _name_of(text) in macros.SETTINGS]
     folder = os.path.join(arm.name, f"seed{seed}")
     below = os.path.join(started.out, folder)
     if arm.baseline:
         out = os.path.join(started.out, baseline_file(arm.name))
-        arguments = ("baseline", arm.baseline, f"--mixture={study.test}", f"--out={out}", *data)
+        arguments = ("baseline", arm.baseline, f"--mixture={study.mixture}", f"--out={out}", *data)
         yield Job("baseline", arm.name, seed, arguments, arm.name)
         return
     mixture = {}
@@ -334,15 +337,27 @@ def _jobs(study: Study, started: Started, arm: Arm, seed: int) -> Iterator[Job]:
     if arm.train is not None:
         checkpoint = os.path.join(below, "run")
         own = {**arm.train, **mixture, "SEED": seed, "MODEL_DIR": checkpoint}
-        yield Job("train", arm.name, seed, ("train", *files, *shared, *_gin(own)), folder)
+        yield Job(
+            "train",
+            arm.name,
+            seed,
+            ("train", *files, *_gin(study.train), *given, *_gin(own)),
+            folder,
+        )
     elif arm.weights:
         checkpoint = os.path.join(started.out, arm.weights, f"seed{seed}", "run")
     else:
         checkpoint = _initial(study, started)
     answers = answers_folder(arm.name, seed)
-    where = [f"--checkpoint={checkpoint}", f"--mixture={study.test}"]
+    where = [f"--checkpoint={checkpoint}", f"--mixture={study.mixture}"]
     where.append(f"--out={os.path.join(started.out, answers)}")
-    yield Job("test", arm.name, seed, ("eval", *where, *files, *shared, *_gin(arm.test)), folder)
+    yield Job(
+        "test",
+        arm.name,
+        seed,
+        ("eval", *where, *files, *_gin(study.test), *given, *_gin(arm.test)),
+        folder,
+    )
 
 
 def _name_of(override: str) -> str:
@@ -355,7 +370,7 @@ def _initial(study: Study, started: Started) -> str:
     Raises:
         ConfigError: nothing names one.
     """
-    overrides = [*_texts(study.settings), *started.overrides]
+    overrides = [*_texts(study.train), *started.overrides]
     files = [study.experiment, *started.experiments]
     found = config.given(files, overrides).get("INITIAL_CHECKPOINT_PATH")
     if not found:

@@ -20,9 +20,10 @@ TINY = """
 question: Do ten wordings help?
 source: nobody, section 1
 experiment: gin_configs/experiments/minilab_demo.gin
-test: minilab_tiny_heldout_tasks
+mixture: minilab_tiny_heldout_tasks
 seeds: 2
-settings: {TRAIN_STEPS: 2, EVAL_EXAMPLES: 2, LOG_PERIOD: 1, CHECKPOINT_PERIOD: 1}
+train: {TRAIN_STEPS: 2, LOG_PERIOD: 1, CHECKPOINT_PERIOD: 1}
+test: {EVAL_EXAMPLES: 2}
 arms:
   base: {title: Base <untuned>, text: the pretrained model}
   tuned:
@@ -72,7 +73,7 @@ def test_the_commands_of_a_study(tiny):
     assert [a for a in train if a.startswith("--gin_file")] == [
         "--gin_file=gin_configs/experiments/minilab_demo.gin", "--gin_file=gin_configs/experiments/minilab_tiny.gin",
     ]  # fmt: skip
-    assert train.index("--gin.EVAL_EXAMPLES=2") < train.index("--gin.EVAL_EXAMPLES=1")
+    assert train.index("--gin.TRAIN_STEPS=2") < train.index("--gin.EVAL_EXAMPLES=1")
     assert train[-3:] == (
         "--gin.MIXTURE_OR_TASK_NAME=minilab_tiny_train", "--gin.SEED=1",
         "--gin.MODEL_DIR=out/tuned/seed1/run",
