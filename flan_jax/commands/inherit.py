@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax import config, terminal
+from flan_jax import config, macros, terminal
 from flan_jax.commands import common
 from flan_jax.errors import CheckpointError, quoted
 
@@ -64,6 +64,7 @@ def configure(
     config.run_imports(args.gin_file)
     inherited = part(found, args.trust)
     parts = config.compose_parts(args.gin_file, "flan_jax", run, overrides, inherited)
+    parts.append(_trained(inherited))
     check(found, parts, inherited, args)
     common.configure(parts, modules)
     config.import_modules(args.module)
@@ -94,6 +95,20 @@ def part(found: Any, trust: bool = False) -> config.Part:
     settings["MODEL_FROM"] = str(found.path)
     stored_settings.check_configurables(settings, where, families.names())
     return config.Part(str(found.path), stored_settings.as_gin(settings))
+
+
+def _trained(inherited: config.Part) -> config.Part:
+    """Returns what trained, as the checkpoint says.
+
+    An experiment says what it would train; asked of its base, or of what another trained, that
+    would be another model.
+    """
+    settings = config.macros([inherited])
+    # Where the rest lies, and how it is held, is for whoever asks to say.
+    shaping = [n for n in macros.TUNING if n not in ("BASE_CHECKPOINT_PATH", "FROZEN_DTYPE")]
+    kept = {name: settings[name] for name in shaping if name in settings}
+    text = "".join(f"{name} = {value!r}\n" for name, value in {"TRAINABLE": "all", **kept}.items())
+    return config.Part("what the checkpoint trained", text)
 
 
 def check(
