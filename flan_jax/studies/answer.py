@@ -229,8 +229,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [
         f"# {results['question']}",
         "",
-        f"{results['instances']:,} instances of {results['tasks']} tasks ({results['mixture']}); 95 % "
-        "intervals by bootstrap over tasks and seeds; minutes of training, of one seed.",
+        f"{results['instances']:,} instances of {results['tasks']} tasks ({results['mixture']}); "
+        "95 % intervals by bootstrap over tasks and seeds; minutes of training, of one seed.",
         "",
         "| | " + " | ".join(_HEADINGS) + " |",
         "|---|" + "--:|" * len(_HEADINGS),

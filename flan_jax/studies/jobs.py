@@ -20,11 +20,8 @@ from flan_jax.errors import ConfigError, DataError, FlanJaxError
 from flan_jax.json_files import Fields
 from flan_jax.studies.declared import Job
 
-# What takes a process seconds to import.
-_PRELOADED = (
-    "flan_jax.quiet", "tensorflow", "seqio", "jax", "flan_jax.cli", "flan_jax.training.train",
-    "flan_jax.evaluation.evaluate",
-)  # fmt: skip
+# Imports what takes a process seconds to import.
+_PRELOADED = "flan_jax.studies.preloaded"
 _POLL_SECONDS = 0.5
 _LAST_LINES = 12
 
@@ -93,7 +90,7 @@ def run(out: str, jobs: Sequence[Job], say: Callable[[str], None]) -> None:
     )
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
+    context.set_forkserver_preload([_PRELOADED])
     with _Stop() as stop:
         for number, job in enumerate(left, 1):
             say(f"{number}/{len(left)}  {job}")
