@@ -6,8 +6,8 @@ numbered positive and negative examples, and the query, which ends in `Output: `
 examples are added for as long as the prompt stays within a budget of tokens.
 
 `ENCODINGS` has the published combinations under their names. Any other one is named by its
-parts, in the order in which a prompt has them: `def_pos3_neg1_expl`, `name_def_pos2`. The
-meta-encoding `meta` is none of them but a draw among five, example by example (`draw`).
+parts, in the order in which a prompt has them: `def_pos3_neg1_expl`, `name_def_pos2`, and `trim`
+last (`def_trim`), which leaves the blank after `Output:` to the answer. The meta-encoding `meta` is none of them but a draw among five, example by example (`draw`).
 
 Where even the definition and the query exceed the budget, the original keeps the first tokens,
 which loses the end of the input and the word `Output:`. That stays the default here, so that
@@ -40,6 +40,9 @@ class Encoding:
         positives: largest number of positive examples.
         negatives: largest number of negative examples.
         explanations: whether examples are given with their explanations.
+        trimmed: whether the blank that ends the published prompt is the answer's instead. Most
+            tokenizers join it to the word that follows, so that a pretrained decoder seldom goes
+            on as it should after a blank that stands alone.
     """
 
     task_name: bool = False
@@ -47,6 +50,7 @@ class Encoding:
     positives: int = 0
     negatives: int = 0
     explanations: bool = False
+    trimmed: bool = False
 
 
 ENCODINGS: Mapping[str, Encoding] = {
@@ -72,7 +76,8 @@ META_ENCODINGS = ("def", "pos2", "def_pos2", "def_pos2_neg2", "def_pos2_expl")
 # A composed name: parts in the order of the prompt, at least one, and no part twice.
 _COMPOSED = re.compile(
     r"(?=[a-z])(?:(?P<name>(?:task_)?name)(?:_|$))?(?:(?P<def>def)(?:_|$))?"
-    r"(?:pos(?P<pos>[1-9][0-9]?)(?:_|$))?(?:neg(?P<neg>[1-9][0-9]?)(?:_|$))?(?P<expl>expl)?"
+    r"(?:pos(?P<pos>[1-9][0-9]?)(?:_|$))?(?:neg(?P<neg>[1-9][0-9]?)(?:_|$))?"
+    r"(?:(?P<expl>expl)(?:_|$))?(?P<trim>trim)?"
 )
 
 
@@ -124,6 +129,7 @@ def _composed(name: str) -> Encoding | None:
         positives=int(match["pos"] or 0),
         negatives=int(match["neg"] or 0),
         explanations=match["expl"] is not None,
+        trimmed=match["trim"] is not None,
     )
     # Explanations belong to examples; alone they would change nothing.
     return None if found.explanations and not found.positives + found.negatives else found
@@ -132,7 +138,7 @@ def _composed(name: str) -> Encoding | None:
 def _reordered(name: str) -> str:
     """Returns a hint where the parts of a name are right and only their order is not."""
     parts = name.removeprefix("task_").split("_")
-    order = ("name", "def", "pos", "neg", "expl")
+    order = ("name", "def", "pos", "neg", "expl", "trim")
     kinds = [part.rstrip("0123456789") for part in parts]
     if not set(kinds) <= set(order):
         return ""
@@ -149,6 +155,7 @@ def _resembling(name: str) -> Iterator[str]:
         ("", *(f"pos{number}" for number in numbers)),
         ("", *(f"neg{number}" for number in numbers)),
         ("", "expl"),
+        ("", "trim"),
     )
     for chosen in itertools.product(*parts):
         candidate = "_".join(filter(None, chosen))
@@ -197,6 +204,14 @@ def encode_prompt(
     task name is not counted while they are, is the released collator's.
     """
     parts = get_encoding(encoding)
+    prompt = _published(task, instance, parts, budget)
+    return prompt._replace(text=prompt.text.rstrip(" ")) if parts.trimmed else prompt
+
+
+def _published(
+    task: Mapping[str, Any], instance: Mapping[str, Any], parts: Encoding, budget: Budget
+) -> Prompt:
+    """Returns the prompt as it was published, within a budget."""
     fitter = Fitter(budget)
     name = f"{task['Task']}. " if parts.task_name else ""
     definition = _definition(task) if parts.definition else ""

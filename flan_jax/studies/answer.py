@@ -75,7 +75,7 @@ def collect(study: Study, started: Started) -> list[Found]:
         if not done:
             continue
         folders = [declared.answers_folder(arm.name, job.seed) for job in done]
-        answers = tuple(report.read_predictions(os.path.join(started.out, f)) for f in folders)
+        answers = tuple(_answers(arm, os.path.join(started.out, folder)) for folder in folders)
         training = [job for job in planned if job.arm == arm.name and job.kind == "train"]
         seconds = tuple(
             jobs.seconds(started.out, job) for job in training if jobs.is_done(started.out, job)
@@ -91,6 +91,15 @@ def collect(study: Study, started: Started) -> list[Found]:
             copied = _of_heuristic(file, asked)
             found[arm.name] = Found(arm, (0,), (copied,), Runs.of([copied]), ())
     return [found[arm.name] for arm in study.arms if arm.name in found]
+
+
+def _answers(arm: Arm, folder: str) -> Sequence[Prediction]:
+    """Returns the answers of one seed of an arm, as they count."""
+    answers = report.read_predictions(folder)
+    if not arm.first_line:
+        return answers
+    lines = [p.prediction.strip().partition("\n")[0] for p in answers]
+    return [dataclasses.replace(p, prediction=s) for p, s in zip(answers, lines, strict=True)]
 
 
 def _of_heuristic(file: epath.Path, asked: Sequence[Prediction]) -> list[Prediction]:

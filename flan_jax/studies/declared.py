@@ -40,6 +40,8 @@ class Arm:
         test: macros of its evaluation that differ.
         select: arguments of `flan-jax select`, which chooses the tasks it is trained on.
         baseline: a heuristic that answers in place of a model.
+        first_line: whether of each answer its first line alone counts, for models that were never
+            taught to stop.
         seeds: number of seeds; None for the study's.
     """
 
@@ -51,12 +53,13 @@ class Arm:
     test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     select: tuple[str, ...] = ()
     baseline: str | None = None
+    first_line: bool = False
     seeds: int | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What is varied."""
-        fields = ("train", "weights", "test", "select", "baseline")
+        fields = ("train", "weights", "test", "select", "baseline", "first_line")
         return {name: getattr(self, name) for name in fields if getattr(self, name)}
 
 
@@ -222,6 +225,7 @@ def _arm(name: str, fields: Fields) -> Arm:
         test=_values(fields.optional_inner("test")),
         select=select,
         baseline=baseline,
+        first_line=bool(fields.flag("first_line", False)),
         seeds=fields.count("seeds", 1) if "seeds" in fields.object else None,
     )
 

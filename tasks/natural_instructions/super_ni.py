@@ -424,9 +424,10 @@ def _render(
     if not prompt.whole:
         _say_shortened(path, rendering)
     references = example["output"]
+    blank = " " if encodings.get_encoding(encoding).trimmed else ""
     return Rendered(
         inputs=prompt.text,
-        targets=draws.choice("reference", references),
+        targets=blank + draws.choice("reference", references),
         template=encoding,
         references=references,
     )

@@ -199,6 +199,8 @@ def test_a_name_is_an_encoding_or_an_error(name):
         ("def_pos3_ng1_expl", "def_pos3_neg1_expl"),
         ("nme_def_pos7", "name_def_pos7"),
         ("pos2_def", "def_pos2"),
+        ("def_trm", "def_trim"),
+        ("trim_def", "def_trim"),
         ("neg1_pos2_name", "name_pos2_neg1"),
         ("Def_Pos2", "def_pos2"),
         ("metta", "meta"),
@@ -229,6 +231,13 @@ def test_the_meta_encoding_is_drawn():
     assert set(counts) == {"def", "pos2", "def_pos2", "def_pos2_neg2", "def_pos2_expl"}
     assert all(330 <= count <= 470 for count in counts.values())
     assert encodings.draw("pos4", Draws(RenderingKey(), "t", "1")) == "pos4"
+
+
+@pytest.mark.parametrize("encoding", ["def", "def_pos2_expl", "name_def_pos3_neg1_expl"])
+def test_trimmed_prompts_end_without_the_blank(encoding):
+    assert render(encoding).endswith("Output: ")
+    assert render(f"{encoding}_trim") + " " == render(encoding)
+    assert render("trim") + " " == render("input_only")
 
 
 def test_what_was_lost_is_said():

@@ -30,7 +30,7 @@ arms:
     title: Tuned
     text: on four tasks
     train: {MIXTURE_OR_TASK_NAME: minilab_tiny_train}
-  asked_again: {title: Again, text: the same weights, weights: tuned}
+  asked_again: {title: Again, text: the same weights, weights: tuned, first_line: true}
   chosen:
     title: Chosen
     text: on two tasks
@@ -108,12 +108,12 @@ def _base(study, started):
         ("seeds: 2", "seeds: 0", "'seeds' must be a whole number from 1 on"),
         ("TRAIN_STEPS: 2,", "TRAIN_STEP: 2,", "'TRAIN_STEP' is no macro; did you mean"),
         ("TRAIN_STEPS: 2,", "TRAIN_STEPS: -2,", "TRAIN_STEPS"),
-        ("weights: tuned}", "weights: tned}", "'weights' names no arm .*did you mean 'tuned'"),
+        ("weights: tuned,", "weights: tned,", "'weights' names no arm .*did you mean 'tuned'"),
         ("arm: tuned, than: base", "arm: tuned, than: bse", "no arm 'bse'; did you mean 'base'"),
         ("  base:", "  ../base:", "must be lower-case letters"),
-        ("weights: tuned}", "weights: tuned, baseline: copy_input}", "an arm is one of the three"),
-        ("weights: tuned}", "baseline: copy_inputs}", "'baseline' is none of .*did you mean"),
-        ("weights: tuned}", "select: [a]}", "'select' chooses tasks to train on"),
+        ("weights: tuned,", "weights: tuned, baseline: copy_input,", "one of the three"),
+        ("weights: tuned,", "baseline: copy_inputs,", "'baseline' is none of .*did you mean"),
+        ("weights: tuned,", "select: [a],", "'select' chooses tasks to train on"),
     ],
 )
 def test_files_that_are_not_as_they_should_be(tiny, old, new, error):
