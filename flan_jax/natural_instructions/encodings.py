@@ -7,7 +7,8 @@ examples are added for as long as the prompt stays within a budget of tokens.
 
 `ENCODINGS` has the published combinations under their names. Any other one is named by its
 parts, in the order in which a prompt has them: `def_pos3_neg1_expl`, `name_def_pos2`, and `trim`
-last (`def_trim`), which leaves the blank after `Output:` to the answer. The meta-encoding `meta` is none of them but a draw among five, example by example (`draw`).
+last (`def_trim`), which leaves the blank after `Output:` to the answer. The meta-encoding `meta`
+is none of them but a draw among five, example by example (`draw`).
 
 Where even the definition and the query exceed the budget, the original keeps the first tokens,
 which loses the end of the input and the word `Output:`. That stays the default here, so that

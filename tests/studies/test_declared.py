@@ -71,7 +71,8 @@ def test_the_commands_of_a_study(tiny):
     train = by_name["train tuned, seed 1"]
     # Of what is given, the file's own comes first, then the user's, then what the arm varies.
     assert [a for a in train if a.startswith("--gin_file")] == [
-        "--gin_file=gin_configs/experiments/minilab_demo.gin", "--gin_file=gin_configs/experiments/minilab_tiny.gin",
+        "--gin_file=gin_configs/experiments/minilab_demo.gin",
+        "--gin_file=gin_configs/experiments/minilab_tiny.gin",
     ]  # fmt: skip
     assert train.index("--gin.TRAIN_STEPS=2") < train.index("--gin.EVAL_EXAMPLES=1")
     assert train[-3:] == (
