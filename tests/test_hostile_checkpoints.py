@@ -105,6 +105,13 @@ CASES = {
     "a module through a macro": (
         old("A = ('tasks.minilab', 'canary')\nMIXTURE_OR_TASK_MODULE = %A\n"), "--module=canary",
     ),
+    "a module by its file": (new(MIXTURE_OR_TASK_MODULE="SECRETS/canary.py"), "add --module="),
+    "a module by a file here": (old("MIXTURE_OR_TASK_MODULE = './canary.py'\n"), "add --module="),
+    "a module by a file among others": (
+        new(MIXTURE_OR_TASK_MODULE={"tuple": ["tasks.minilab", "SECRETS/canary.py"]}),
+        "add --module=",
+    ),
+    "lines as a module": (new(MIXTURE_OR_TASK_MODULE="jsonl:SECRETS/names.txt"), "add --module="),
     "a module of ours that is no task": (
         new(MIXTURE_OR_TASK_MODULE="flan_jax.selector"), "add --module=flan_jax.selector",
     ),
@@ -177,7 +184,7 @@ def noted(tmp_path_factory) -> dict:
     here, secrets = folder / "here", folder / "secrets"
     for path in (here / "evil", secrets / "templates", secrets / "prepared", secrets / "splits"):
         path.mkdir(parents=True)
-    for path in (here / "canary.py", here / "evil" / "canary.py"):
+    for path in (here / "canary.py", here / "evil" / "canary.py", secrets / "canary.py"):
         path.write_text(f"open({str(secrets / 'names.txt')!r}).read()\nrun = print\n")
     shutil.copy(ROOT / "flan_jax/instructions/vocabularies/default.model", secrets / "own.model")
     shutil.copytree(BASE, secrets / "base")
