@@ -18,14 +18,14 @@ from flan_jax.errors import CheckpointError, quoted
 _MODULE = "MIXTURE_OR_TASK_MODULE"
 
 
-def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoint."""
+def add_checkpoint_argument(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Adds --checkpoint; `more` ends what --help says of it."""
     parser.add_argument(
         "--checkpoint",
         required=True,
         type=common.path,
         help="MODEL_DIR (its newest), MODEL_DIR@best, MODEL_DIR@1200; hf:FOLDER_OR_NAME, "
-        "gguf:FILE, t5x:FOLDER, peft:FOLDER",
+        "gguf:FILE, t5x:FOLDER, peft:FOLDER" + more,
     )
 
 

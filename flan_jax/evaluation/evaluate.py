@@ -1,6 +1,7 @@
 """Scores a checkpoint on a mixture."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from flan_jax.data.units import Renderings
 from flan_jax.evaluation import generation, ranking
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
-from flan_jax.models.families import Model
+from flan_jax.models.families import Model, Params
 from flan_jax.modules import module_list
 from flan_jax.scoring import report
 from flan_jax.scoring.predictions import Prediction
@@ -88,9 +89,51 @@ def _progress(say: Callable[[str], None], total: int) -> Callable[[int], None]:
     return tell
 
 
+class Examinee:
+    """A checkpoint, opened once for all mixtures that it is asked; its weights are read if needed.
+
+    Attributes:
+        mesh: where it lies.
+        model: the model.
+        found: the checkpoint; None for the untrained model.
+    """
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        checkpoint: str | None,
+        say: Callable[[str], None] = terminal.say_aside,
+    ):
+        """Opens a checkpoint.
+
+        Args:
+            config: says the model, how it is sharded, and where frozen weights are; its mixture
+                does not matter.
+            checkpoint: see `evaluate`.
+            say: see `evaluate`.
+
+        Raises:
+            FlanJaxError: it is damaged, or does not fit.
+        """
+        self._seed = config.seed
+        self.mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
+        self.model = Model(config.model)
+        check_vocabulary(config.model.vocab_size)
+        base = config.base_checkpoint_path
+        self.found = restore.open_as(checkpoint, self.model, say, base) if checkpoint else None
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """Its weights, on the mesh."""
+        params = restore.weights(self.found, self.model, self.mesh, seed=self._seed)
+        if self.found is not None:
+            self.found.release()
+        return params
+
+
 def evaluate(
     config: EvalConfig,
-    checkpoint: str | None,
+    checkpoint: str | Examinee | None,
     out: str,
     say: Callable[[str], None] = terminal.say_aside,
     fresh: bool = False,
@@ -101,7 +144,8 @@ def evaluate(
 
     Args:
         config: what to evaluate.
-        checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint.
+        checkpoint: MODEL_DIR (its newest sound checkpoint) or directory of one checkpoint; or one
+            that was opened, where it is asked several mixtures.
         out: folder for metrics.json and predictions.jsonl.
         say: called with what happens, a line at a time.
         fresh: prepare the examples again, also where they are prepared.
@@ -124,16 +168,15 @@ def evaluate(
 
 def _evaluate(
     config: EvalConfig,
-    checkpoint: str | None,
+    checkpoint: str | Examinee | None,
     out: str,
     say: Callable[[str], None],
     fresh: bool,
 ) -> dict[str, Any]:
-    mesh = mesh_lib.make_mesh(config.sharding, config.mesh_shape)
-    model = Model(config.model)
-    check_vocabulary(config.model.vocab_size)
-    base = config.base_checkpoint_path
-    found = restore.open_as(checkpoint, model, say, base) if checkpoint else None
+    if not isinstance(checkpoint, Examinee):
+        checkpoint = Examinee(config, checkpoint, say)
+    examinee = checkpoint
+    mesh, model, found = examinee.mesh, examinee.model, examinee.found
 
     def examined(fresh: bool) -> PreparedMixture:
         return prepare(
@@ -179,9 +222,7 @@ def _evaluate(
 
     shards = mesh_lib.row_shards(mesh)
     batch_size = -(-config.batch_size // shards) * shards
-    params = restore.weights(found, model, mesh, seed=config.seed)
-    if found is not None:
-        found.release()
+    params = examinee.params
     lengths = config.feature_lengths["inputs"], config.feature_lengths["targets"]
     examples = generation.examples_of(mixture, config.examples)
     asked = [(task, example) for task, example in examples if example.ranked is None]

@@ -96,6 +96,37 @@ def test_tables_metrics_and_predictions(trained, tmp_path, capsys):
     assert not (tmp_path / "predictions.partial.jsonl").exists()
 
 
+def test_several_checkpoints_are_asked_several_mixtures(trained, tmp_path, capfd):
+    """Each as it would be alone, its weights read once, in one table."""
+    shutil.copytree(trained, tmp_path / "run")  # two folders of the same name
+    out = tmp_path / "out"
+    command = [
+        "eval", f"--checkpoint={trained},{tmp_path / 'run'}@150", "--mixture=toy_train,toy_upper",
+        f"--out={out}", "--module=toy_tasks",
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT / "tests/toy"))
+        assert run(command) == 0
+    said = capfd.readouterr()
+    assert f"{trained}:" in said.out and said.out.count("by task") == 4
+    rows = json.loads((out / "results.json").read_text())["checkpoints"]
+    assert [row["checkpoint"] for row in rows] == [str(trained), f"{tmp_path / 'run'}@150"]
+    assert rows[0]["mixtures"]["toy_train"]["out"] == str(out / "run" / "toy_train")
+    assert rows[1]["mixtures"]["toy_upper"]["out"] == str(out / "run_150" / "toy_upper")
+    evaluate(trained, tmp_path / "alone", "--mixture=toy_upper")
+    alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())["overall"]
+    for row in rows:
+        assert {**row["mixtures"]["toy_upper"], "out": 0} == {**alone, "out": 0}
+    for folder in ("run/toy_upper", "run_150/toy_upper"):
+        assert predictions_of(out / folder) == predictions_of(tmp_path / "alone")
+    # Wrong names are told before anything is asked.
+    with pytest.raises(DataError, match="no task or mixture named 'toy_uper'; did you mean 'toy_"):
+        evaluate(trained, tmp_path / "none", "--mixture=toy_train,toy_uper")
+    assert not (tmp_path / "none" / "toy_train").exists()
+    with pytest.raises(ConfigError, match="nothing between two commas"):
+        evaluate(trained, tmp_path / "none", "--mixture=toy_train,,toy_upper")
+
+
 def test_what_is_evaluated_already_stands(trained, tmp_path, capsys):
     evaluate(trained, tmp_path)
     stamp = (tmp_path / "predictions.jsonl").stat().st_mtime_ns
