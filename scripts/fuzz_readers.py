@@ -74,7 +74,7 @@ def _super_ni(folder: pathlib.Path, content: bytes) -> None:
     instance = task.instances[0].to_object()
     budget = budgets.Budget(100, str.split, " ".join)
     for name in ("def", "def_pos2", "def_pos1_neg1_expl"):
-        encodings.encode(task.prompt_object(), instance, name, budget)
+        encodings.encode_prompt(task.prompt_object(), instance, name, budget)
 
 
 def _subtask(folder: pathlib.Path, content: bytes) -> None:

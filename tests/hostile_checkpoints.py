@@ -76,8 +76,10 @@ def main() -> None:
         except FlanJaxError as error:
             said = str(error)
         seen = watch.seen()
-        # importlib.import_module audits no import.
-        events.extend(f"import {name}" for name in sys.modules if name.startswith(THEIRS))
+        # importlib.import_module audits no import. The next case would have to import them anew.
+        for module in [name for name in sys.modules if name.startswith(THEIRS)]:
+            events.append(f"import {module}")
+            del sys.modules[module]
         results[name] = {"said": said, "events": list(events), "opened": seen}
         pathlib.Path(sys.argv[3]).write_text(json.dumps(results, indent=1))
 

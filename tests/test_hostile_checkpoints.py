@@ -61,7 +61,8 @@ PLACES = {
     "WANDB_PROJECT": "SECRETS",
 }
 REFUSED = "nothing but NAME = value is read of a checkpoint"
-# Case -> what the checkpoint says of its run, and what is said of it.
+# Case -> what the checkpoint says of its run, and what is said of it; `ITS_FOLDER` is its own, from
+# the working directory.
 CASES = {
     "untouched": (OLD, FINE),
     "untouched, new": (new(), FINE),
@@ -107,6 +108,9 @@ CASES = {
     ),
     "a module by its file": (new(MIXTURE_OR_TASK_MODULE="SECRETS/canary.py"), "add --module="),
     "a module by a file here": (old("MIXTURE_OR_TASK_MODULE = './canary.py'\n"), "add --module="),
+    "a module by a file in its folder": (
+        new(MIXTURE_OR_TASK_MODULE="ITS_FOLDER/canary.py"), r"module=\.\./checkpoints/\d+/canary",
+    ),
     "a module by a file among others": (
         new(MIXTURE_OR_TASK_MODULE={"tuple": ["tasks.minilab", "SECRETS/canary.py"]}),
         "add --module=",
@@ -135,10 +139,14 @@ CASES = {
     "text as data": ({**OLD, "settings": OLD["macros"], "settings_format": 1}, "no settings of"),
 }  # fmt: skip
 
+MODULES = [name for name in CASES if name.startswith(("a module", "modules", "lines as"))]
+
 
 def checkpoint(folder: pathlib.Path, run: object, secrets: pathlib.Path) -> pathlib.Path:
     shutil.copytree(BASE, folder)
+    shutil.copy(secrets / "canary.py", folder)
     text = json.dumps(run).replace("SECRETS", str(secrets))
+    text = text.replace("ITS_FOLDER", os.path.relpath(folder, secrets.parent / "here"))
     (folder / "run" / "metadata").write_text(text)
     write_manifest(epath.Path(folder))
     return folder
@@ -202,6 +210,12 @@ def noted(tmp_path_factory) -> dict:
         for number, (name, (where, _)) in enumerate(made.items())
     }
     places = made["places"][0]
+    (folder / "asked.jsonl").write_text('{"inputs": "Add 1 and 2."}\n')
+    for number, name in enumerate(["untouched", *MODULES]):
+        commands[f"infer: {name}"] = [
+            *("infer", f"--checkpoint={made[name][0]}", f"--input={folder}/asked.jsonl"),
+            f"--output={folder}/answered{number}.jsonl",
+        ]
     commands["a folder of tasks"] = [
         *("eval", f"--checkpoint={places}", "--mixture=super_ni_default_test"),
         *(f"--out={folder}/out/ni", "--module=tasks.natural_instructions.super_ni"),
@@ -250,7 +264,11 @@ def noted(tmp_path_factory) -> dict:
     noted = json.loads((folder / "noted").read_text())
     expected = {name: said for name, (_, said) in made.items()}
     return {
-        name: {**facts, "expected": expected.get(name), "marked": (secrets / "x").exists()}
+        name: {
+            **facts,
+            "expected": expected.get(name.removeprefix("infer: ")),
+            "marked": (secrets / "x").exists(),
+        }
         for name, facts in noted.items()
     }
 
@@ -262,7 +280,7 @@ LINKS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*CASES, *LINKS])
+@pytest.mark.parametrize("name", [*CASES, *LINKS, *(f"infer: {name}" for name in MODULES)])
 def test_a_hostile_checkpoint_touches_nothing(noted, name):
     facts = noted[name]
     assert re.search(facts["expected"], facts["said"]), facts["said"]
@@ -281,12 +299,13 @@ def test_what_a_user_trusts_is_imported_and_that_is_noted(noted):
 
 
 def test_other_ways_to_open_one(noted):
+    assert noted["infer: untouched"]["said"] == "done"  # so what it refuses, it refuses
     assert "SUPER_NI_DIR is not set" in noted["a folder of tasks"]["said"]
     assert "no_such_mixture" in noted["a folder of templates"]["said"]
     assert noted["digest"]["said"] == "done"
     assert noted["an encoder"]["said"] == "done"  # it goes by the model's fields alone
     assert "has shape" in noted["weights to start from"]["said"]
-    others = ("digest", "an encoder", "weights to start from")
+    others = ("digest", "an encoder", "weights to start from", "infer: untouched")
     for name in ("a folder of tasks", "a folder of templates", *others):
         assert noted[name]["opened"] == []
         assert not [event for event in noted[name]["events"] if "dlopen" not in event]

@@ -40,6 +40,18 @@ class Budget:
     overflow: Overflow = "original"
     max_tokens_per_byte: int | None = None
 
+    @classmethod
+    def of_prompts(cls, vocabulary: Any, tokens: int, overflow: Overflow) -> "Budget":
+        """Returns a budget for prompts that an end-of-sequence token closes.
+
+        Args:
+            vocabulary: a SeqIO vocabulary that makes at most as many tokens of a text as it has
+                bytes, as all do that VOCABULARY takes.
+            tokens: most tokens of a prompt with the one that closes it.
+            overflow: see above.
+        """
+        return cls(tokens - 1, vocabulary.encode, vocabulary.decode, overflow, 1)
+
     def cut(self, text: str) -> str:
         """Returns the text of the first tokens."""
         return self.detokenize(self.tokenize(text)[: self.tokens])

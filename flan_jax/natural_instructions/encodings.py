@@ -179,13 +179,6 @@ class Prompt(NamedTuple):
     whole: bool
 
 
-def encode(
-    task: Mapping[str, Any], instance: Mapping[str, Any], encoding: str, budget: Budget
-) -> str:
-    """Returns the text that `encode_prompt` does."""
-    return encode_prompt(task, instance, encoding, budget).text
-
-
 def encode_prompt(
     task: Mapping[str, Any], instance: Mapping[str, Any], encoding: str, budget: Budget
 ) -> Prompt:

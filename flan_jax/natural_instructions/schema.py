@@ -111,7 +111,7 @@ class SchemaTask:
         return self.definitions[0]
 
     def prompt_object(self) -> dict[str, Any]:
-        """Returns the part of the JSON object that `encodings.encode` reads."""
+        """Returns the part of the JSON object that `encodings.encode_prompt` reads."""
         return {
             "Task": self.name,
             "Definition": list(self.definitions),

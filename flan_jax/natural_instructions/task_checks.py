@@ -248,4 +248,4 @@ def _check_prompts(task: SchemaTask, prompts: Prompts) -> list[Finding]:
 def _whole_prompt(task: Mapping[str, Any], text: str, encoding: str) -> str:
     """Returns a prompt as it is where the budget has no bound."""
     unbounded = Budget(sys.maxsize, tokenize=lambda _: (), detokenize=lambda _: "")
-    return encodings.encode(task, {"input": text}, encoding, unbounded)
+    return encodings.encode_prompt(task, {"input": text}, encoding, unbounded).text

@@ -44,8 +44,6 @@ from tasks.natural_instructions import index
 PREFIX = "ni_v1_"
 DEFAULT_ENCODING = "full"
 DEFAULT_BUDGET = 1024
-# Every vocabulary that VOCABULARY takes has at most as many tokens as the text has bytes.
-_TOKENS_PER_BYTE = 1
 # The release's instances to test on: a hundred, spread evenly from this position on.
 TEST_INSTANCES = 100
 _FIRST_TESTED = 60
@@ -435,13 +433,7 @@ def _render(
         entry.statement,
         {**example, "position": int(example["position"])},
         rendering.encoding,
-        Budget(
-            rendering.budget - 1,  # for the end-of-sequence token
-            VOCABULARY.encode,
-            VOCABULARY.decode,
-            "keep_query",
-            _TOKENS_PER_BYTE,
-        ),
+        Budget.of_prompts(VOCABULARY, rendering.budget, "keep_query"),
     )
     references = example["output"]
     return Rendered(

@@ -61,8 +61,6 @@ DEFAULT_BUDGET = 1024
 _MIXED_SPLITS = {"train": "train", **HELD_OUT}
 # Parsed files kept for the next split or rendering of the same task; one may take 50 MB.
 _KEPT_FILES = 4
-# Every vocabulary that VOCABULARY takes has at most as many tokens as the text has bytes.
-_TOKENS_PER_BYTE = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -413,13 +411,7 @@ def _render(
         _statement(path, sha256),
         example,
         encoding,
-        Budget(
-            rendering.budget - 1,  # for the end-of-sequence token
-            VOCABULARY.encode,
-            VOCABULARY.decode,
-            rendering.overflow,
-            _TOKENS_PER_BYTE,
-        ),
+        Budget.of_prompts(VOCABULARY, rendering.budget, rendering.overflow),
     )
     if not prompt.whole:
         _say_shortened(path, rendering)

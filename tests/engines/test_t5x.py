@@ -4,12 +4,12 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from t5x_processes import needs_t5x, run_python
 
 from flan_jax import config
 from flan_jax.engines import t5x as engine
@@ -26,10 +26,6 @@ TASK_FEATURE_LENGTHS = {'inputs': 128, 'targets': 32}
 BATCH_SIZE = 4
 COMPUTE_DTYPE = 'float32'
 """
-missing = engine.missing_modules()
-needs_t5x = pytest.mark.skipif(
-    bool(missing), reason=f"{', '.join(missing)} cannot be imported; see requirements-t5x.txt"
-)
 LOSS = re.compile(r"\[(\d+)\] collection=train .*?\bloss=([^,\s]+)")
 
 
@@ -45,16 +41,7 @@ def two_steps(experiment, model_dir, *overrides):
     shared = [f"MODEL_DIR={model_dir}", "TRAIN_STEPS=2", "CHECKPOINT_PERIOD=2", "LOG_PERIOD=1"]
     gin_file = model_dir.with_suffix(".gin")
     gin_file.write_text(config.compose(experiment, "t5x", "train", [*shared, *overrides]))
-    done = subprocess.run(
-        [sys.executable, "-m", "t5x.train", f"--gin_file={gin_file}"],
-        cwd=model_dir.parent,
-        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    done = run_python("-m", "t5x.train", f"--gin_file={gin_file}", cwd=model_dir.parent)
     return {int(step): float(loss) for step, loss in LOSS.findall(done.stderr)}
 
 
@@ -86,31 +73,6 @@ def test_super_ni_trains_two_steps(tmp_path):
         "BATCH_SIZE=2",
     )
     check_trained(losses, tmp_path / "run")
-
-
-@pytest.mark.t5x
-@pytest.mark.slow
-@needs_t5x
-def test_launch_trains_and_evaluates(experiment, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    model_dir, out = tmp_path / "run", tmp_path / "out"
-    steps = [f"MODEL_DIR={model_dir}", "TRAIN_STEPS=1", "CHECKPOINT_PERIOD=1"]
-    assert engine.launch(config.compose(experiment, "t5x", "train", steps), "train") == 0
-    chosen = [
-        f"CHECKPOINT_PATH='{model_dir}/checkpoint_1'",
-        f"EVAL_OUTPUT_DIR='{out}'",
-        "EVAL_SPLIT=train",
-        "EVAL_EXAMPLES=2",
-        "EVAL_BATCH_SIZE=2",
-    ]
-    assert engine.launch(config.compose(experiment, "t5x", "eval", chosen), "eval") == 0
-    assert list((out / "inference_eval").glob("*-metrics.jsonl"))
-    for decoding in (["DECODING=beam", "NUM_BEAMS=2"], ["DECODING=sample", "TOP_P=0.9"]):
-        shutil.rmtree(out)
-        text = config.compose(experiment, "t5x", "eval", [*chosen, *decoding])
-        assert engine.launch(text, "eval") == 0
-        assert list((out / "inference_eval").glob("*-metrics.jsonl"))
-    capfd.readouterr()
 
 
 @pytest.mark.t5x
@@ -273,23 +235,12 @@ print(json.dumps(found))
 @needs_t5x
 def test_losses_are_those_of_t5x():
     """Label smoothing, z-loss and each way to normalise, on packed rows."""
-    import json
-
     import jax.numpy as jnp
     import numpy as np
 
     from flan_jax.training.losses import Loss
 
-    done = subprocess.run(
-        [sys.executable, "-c", LOSSES],
-        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    theirs = json.loads(done.stdout.splitlines()[-1])
+    theirs = json.loads(run_python("-c", LOSSES).stdout.splitlines()[-1])
     rng = np.random.default_rng(0)
     logits = jnp.asarray(3 * rng.normal(size=(2, 6, 11)).astype(np.float32))
     targets = jnp.asarray(rng.integers(0, 11, (2, 6)).astype(np.int32))

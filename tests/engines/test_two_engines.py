@@ -2,14 +2,12 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from t5x_processes import needs_t5x, run_python
 
-from flan_jax.engines import t5x as engine
 from flan_jax.instructions.vocabulary import padded_vocab_size
 from flan_jax.interop import convert, t5x, t5x_export, t5x_files
 from flan_jax.models.families import Model
@@ -28,26 +26,8 @@ TRAIN_STEPS = 2
 CHECKPOINT_PERIOD = 2
 LOG_PERIOD = 1
 """
-missing = engine.missing_modules()
-pytestmark = [
-    pytest.mark.t5x,
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} cannot be imported"),
-]
-
-
-def flan_jax(*arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, "-m", "flan_jax", *map(str, arguments)],
-        cwd=cwd,
-        env=engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+TESTED = ("--mixture=toy_alike", "--gin.EVAL_SPLIT='test'", "--gin.EVAL_BATCH_SIZE=2")
+pytestmark = [pytest.mark.t5x, pytest.mark.slow, needs_t5x]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +48,8 @@ def trained(tmp_path_factory):
     )
     starts = {"t5x": start, "flan_jax": f"t5x:{folder / 'start'}"}
     for name, where in starts.items():
-        flan_jax(
-            "train", f"--engine={name}", f"--gin_file={experiment}",
+        run_python(
+            "-m", "flan_jax", "train", f"--engine={name}", f"--gin_file={experiment}",
             f"--gin.MODEL_DIR='{folder / name}'", f"--gin.INITIAL_CHECKPOINT_PATH='{where}'",
             cwd=folder,
         )  # fmt: skip
@@ -95,17 +75,12 @@ def test_two_steps_are_the_same(trained):
 
 
 def test_scores_are_the_same(trained):
-    common = ["--mixture=toy_alike", "--gin.EVAL_SPLIT='test'", "--gin.EVAL_BATCH_SIZE=2"]
     module = ROOT / "tests" / "toy" / "toy_alike.py"
-    flan_jax(
-        "eval", "--engine=t5x", f"--checkpoint={trained / 't5x'}", f"--out={trained / 'scored'}",
-        f"--gin_file={trained / 'experiment.gin'}", *common, cwd=trained,
+    run_python(
+        "-m", "flan_jax", "eval", f"--checkpoint={trained / 'flan_jax'}",
+        f"--out={trained / 'own'}", f"--module={module}", *TESTED, cwd=trained,
     )  # fmt: skip
-    flan_jax(
-        "eval", f"--checkpoint={trained / 'flan_jax'}", f"--out={trained / 'own'}",
-        f"--module={module}", *common, cwd=trained,
-    )  # fmt: skip
-    found = trained / "scored" / "inference_eval"
+    found = evaluated_by_t5x(trained, "scored")
     theirs = json.loads((found / "toy_alike-metrics.jsonl").read_text().splitlines()[-1])
     ours = json.loads((trained / "own" / "metrics.json").read_text())["overall"]
     assert {name: theirs[name] for name in ("rougeL", "exact_match")} == {
@@ -113,6 +88,24 @@ def test_scores_are_the_same(trained):
     }
     said = [predictions(found / "toy_alike-000002.jsonl"), predictions(trained / "own")]
     assert said[0] == said[1] and len(said[0]) == 4
+
+
+def evaluated_by_t5x(trained, name, *overrides):
+    """The folder of what T5X evaluates of its run."""
+    run_python(
+        "-m", "flan_jax", "eval", "--engine=t5x", f"--checkpoint={trained / 't5x'}",
+        f"--out={trained / name}", f"--gin_file={trained / 'experiment.gin'}", *TESTED, *overrides,
+        cwd=trained,
+    )  # fmt: skip
+    return trained / name / "inference_eval"
+
+
+@pytest.mark.parametrize(
+    "decoding", [("DECODING=beam", "NUM_BEAMS=2"), ("DECODING=sample", "TOP_P=0.9")]
+)
+def test_t5x_decodes_in_other_ways(trained, decoding):
+    found = evaluated_by_t5x(trained, decoding[0], *(f"--gin.{setting}" for setting in decoding))
+    assert len(predictions(found / "toy_alike-000002.jsonl")) == 4
 
 
 def predictions(path):

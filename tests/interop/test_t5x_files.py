@@ -4,8 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import jax
 import msgpack
@@ -15,9 +13,9 @@ import pytest
 import t5x_batch as oracle
 import tensorstore
 from flax import serialization, traverse_util
+from t5x_processes import needs_t5x, run_python
 
 from flan_jax import registry
-from flan_jax.engines import t5x as engine
 from flan_jax.errors import CheckpointError, ConfigError, OutputError
 from flan_jax.interop import convert, t5x, t5x_export, t5x_files, t5x_optimizer, tables
 from flan_jax.models.decoder import DecoderConfig
@@ -35,10 +33,6 @@ ATTENTIONS = {
         "encoder_decoder_attention": "pre_cross_attention_layer_norm",
     },
 }
-missing = engine.missing_modules()
-needs_t5x = pytest.mark.skipif(
-    bool(missing), reason=f"{', '.join(missing)} cannot be imported; see requirements-t5x.txt"
-)
 
 
 def layer_shapes(stack, gated):
@@ -382,13 +376,7 @@ def test_converted_there_and_back(sound, tmp_path, monkeypatch):
 
 
 def run_oracle(verb, folder):
-    env = engine.environment() | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    script = pathlib.Path(oracle.__file__).with_name("t5x_oracle.py")
-    done = subprocess.run(
-        [sys.executable, str(script), verb, str(folder)],
-        env=env, capture_output=True, text=True, timeout=540, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_python(pathlib.Path(oracle.__file__).with_name("t5x_oracle.py"), verb, folder)
     return folder
 
 

@@ -151,7 +151,8 @@ def test_prompts_are_counted_as_if_each_was_made(inputs, budget, encoding):
 
 
 def whole_prompt(task, text, encoding):
-    return encodings.encode(task, {"input": text}, encoding, Budget(10**6, str.split, " ".join))
+    budget = Budget(10**6, str.split, " ".join)
+    return encodings.encode_prompt(task, {"input": text}, encoding, budget).text
 
 
 _text = st.text(max_size=8)

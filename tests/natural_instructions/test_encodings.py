@@ -17,7 +17,6 @@ from flan_jax.natural_instructions.encodings import (
     ENCODINGS,
     QUERY_TAIL,
     Encoding,
-    encode,
     encode_prompt,
     get_encoding,
 )
@@ -46,7 +45,7 @@ NEGATIVE = " Negative Example 1 -\nInput: cat.\n Output: dog.\n\n"
 
 def render(encoding, task=TASK, instance=INSTANCE, budget=10_000, tokenize=str.split, **kwargs):
     kwargs = {"detokenize": " ".join, **kwargs}
-    return encode(task, instance, encoding, Budget(budget, tokenize, **kwargs))
+    return encode_prompt(task, instance, encoding, Budget(budget, tokenize, **kwargs)).text
 
 
 @pytest.mark.parametrize(

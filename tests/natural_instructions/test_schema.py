@@ -1,12 +1,12 @@
 """The declarative schema is read strictly: exactly what is there, or one error that says where."""
 
-import copy
 import dataclasses
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_objects import JSON, changed, mutated
 
 from flan_jax.errors import DataError
 from flan_jax.natural_instructions.schema import FIELDS, Example, Instance, parse_task
@@ -94,15 +94,6 @@ def test_example_without_explanation():
     assert parse(obj).positive_examples == (Example("cat", "hat", None),)
 
 
-def changed(path, value):
-    obj = valid_object()
-    at = obj
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    return obj
-
-
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -141,7 +132,7 @@ def changed(path, value):
     ],
 )  # fmt: skip
 def test_one_error_names_file_and_field(path, value, expected):
-    assert message(changed(path, value)).startswith(expected)
+    assert message(changed(valid_object(), path, value)).startswith(expected)
 
 
 @pytest.mark.parametrize("field", ["Definition", "Instances", "Categories", "Source"])
@@ -181,42 +172,8 @@ def test_long_keys_are_not_quoted_whole():
     assert len(message({"x" * 100_000: 1})) < 200
 
 
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 _text = st.text(st.characters(codec="utf-8"), max_size=12)
 _name = _text.filter(str.strip)
-
-
-@st.composite
-def _mutated(draw):
-    """A valid object with up to three places replaced, removed, doubled or renamed."""
-    obj = valid_object()
-    for _ in range(draw(st.integers(1, 3))):
-        at = obj
-        while True:
-            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
-            if not keys:
-                break
-            key = draw(st.sampled_from(keys))
-            if isinstance(at[key], dict | list) and draw(st.booleans()):
-                at = at[key]
-                continue
-            action = draw(st.sampled_from(["replace", "remove", "rename", "wrap"]))
-            if action == "replace":
-                at[key] = draw(_json)
-            elif action == "wrap":
-                at[key] = [copy.deepcopy(at[key])]
-            elif action == "remove" or not isinstance(at, dict):
-                del at[key]
-            else:
-                at[draw(st.text(max_size=12))] = at.pop(key)
-            break
-    return obj
 
 
 LISTS = {
@@ -276,7 +233,7 @@ def load_or_refuse(form, obj=None):
 
 
 @settings(max_examples=300, deadline=None)
-@given(_mutated())
+@given(mutated(valid_object()))
 def test_fuzzed_objects_load_exactly_or_are_refused(obj):
     assert load_or_refuse(obj, obj) == load_or_refuse(json.dumps(obj), obj)
 
@@ -370,7 +327,7 @@ def test_errors_can_be_printed_whatever_the_file_is_called(file, text):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(_json, st.binary(max_size=40), st.text(max_size=40)))
+@given(st.one_of(JSON, st.binary(max_size=40), st.text(max_size=40)))
 def test_anything_else_is_refused(anything):
     with pytest.raises(DataError):
         parse_task(anything, file=FILE)

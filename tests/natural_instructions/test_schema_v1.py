@@ -1,8 +1,8 @@
 """The first release's schema is read strictly: exactly what is there, or one error with a place."""
 
-import copy
 import json
 
+import odd_objects
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,12 +50,7 @@ def message(text_or_obj):
 
 
 def changed(path, value):
-    obj = valid_object()
-    at = obj
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    return obj
+    return odd_objects.changed(valid_object(), path, value)
 
 
 def without(*path):
@@ -167,42 +162,8 @@ def test_huge_texts():
     assert len(message(changed(("Examples", huge), []))) < 300
 
 
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 _text = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["-", "- ", " "])
 _name = _text.filter(str.strip)
-
-
-@st.composite
-def _mutated(draw):
-    """A valid object with up to three places replaced, removed, doubled or renamed."""
-    obj = valid_object()
-    for _ in range(draw(st.integers(1, 3))):
-        at = obj
-        while True:
-            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
-            if not keys:
-                break
-            key = draw(st.sampled_from(keys))
-            if isinstance(at[key], dict | list) and draw(st.booleans()):
-                at = at[key]
-                continue
-            action = draw(st.sampled_from(["replace", "text", "remove", "rename", "wrap"]))
-            if action in ("replace", "text"):
-                at[key] = draw(_json if action == "replace" else _text)
-            elif action == "wrap":
-                at[key] = [copy.deepcopy(at[key])]
-            elif action == "remove" or not isinstance(at, dict):
-                del at[key]
-            else:
-                at[draw(st.text(max_size=12))] = at.pop(key)
-            break
-    return obj
 
 
 def check_loaded(task, obj):
@@ -220,7 +181,7 @@ def check_loaded(task, obj):
 
 
 @settings(max_examples=400, deadline=None)
-@given(_mutated())
+@given(odd_objects.mutated(valid_object(), odd_objects.JSON | _text))
 def test_fuzzed_objects_load_exactly_or_are_refused(obj):
     for form in (obj, json.dumps(obj)):
         try:
@@ -232,7 +193,7 @@ def test_fuzzed_objects_load_exactly_or_are_refused(obj):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(_json, st.binary(max_size=40), st.text(max_size=40)))
+@given(st.one_of(odd_objects.JSON, st.binary(max_size=40), st.text(max_size=40)))
 def test_anything_else_is_refused(anything):
     with pytest.raises(DataError):
         parse_subtask(anything, file=FILE)

@@ -9,13 +9,13 @@ import gin
 import pytest
 import seqio
 from absl import logging
+from releases import LENGTHS, examples, imported
 
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import cards, draws, recipes, registration
 from flan_jax.instructions.mixtures import task_rates
 
 MODULE = "tasks.natural_instructions.ni_v1"
-LENGTHS = {"inputs": 1024, "targets": 128}
 # One or two of each category; 040 and 041 share a source.
 FILES = {
     "subtask002_quoref_answer_generation": 160,
@@ -59,21 +59,10 @@ def folder(tmp_path):
 @pytest.fixture
 def ni_v1(folder, tmp_path, monkeypatch):
     """The module, imported for `folder` and with nothing registered."""
-    monkeypatch.setenv("PREPARED_DIR", str(tmp_path / "cache"))
     for name in ("NI_V1_ENCODING", "NI_V1_BUDGET"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NI_V1_DIR", str(folder))
-    monkeypatch.setenv("VOCABULARY", "byte")
-    module = importlib.import_module(MODULE)
-    module.unregister()
-    yield module
-    module.unregister()
-
-
-def examples(task, split, **kwargs):
-    kwargs = {"shuffle": False, **kwargs}
-    dataset = seqio.get_mixture_or_task(task).get_dataset(LENGTHS, split, **kwargs)
-    return list(dataset.as_numpy_iterator())
+    with imported(MODULE, "NI_V1_DIR", folder, tmp_path / "cache", monkeypatch) as module:
+        yield module
 
 
 def ids(task, split):

@@ -12,6 +12,7 @@ import gin
 import pytest
 import seqio
 from absl import logging
+from releases import examples, imported
 
 from flan_jax import files
 from flan_jax.cli import run
@@ -24,7 +25,6 @@ from flan_jax.natural_instructions import encodings
 from tasks.natural_instructions import index
 
 MODULE = "tasks.natural_instructions.super_ni"
-LENGTHS = {"inputs": 1024, "targets": 128}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -78,19 +78,8 @@ def folder(tmp_path):
 @pytest.fixture
 def super_ni(folder, tmp_path, monkeypatch):
     """The module, imported for `folder` and with nothing registered."""
-    monkeypatch.setenv("PREPARED_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("SUPER_NI_DIR", str(folder))
-    monkeypatch.setenv("VOCABULARY", "byte")
-    module = importlib.import_module(MODULE)
-    module.unregister()
-    yield module
-    module.unregister()
-
-
-def examples(task, split, **kwargs):
-    kwargs = {"shuffle": False, **kwargs}
-    dataset = seqio.get_mixture_or_task(task).get_dataset(LENGTHS, split, **kwargs)
-    return list(dataset.as_numpy_iterator())
+    with imported(MODULE, "SUPER_NI_DIR", folder, tmp_path / "cache", monkeypatch) as module:
+        yield module
 
 
 def words(example):

@@ -1,6 +1,5 @@
 """Super-NI's further mixtures: nested subsets, categories, sources apart, a development split."""
 
-import importlib
 import itertools
 import json
 
@@ -9,6 +8,7 @@ import seqio
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from releases import LENGTHS, imported
 
 from flan_jax.errors import ConfigError, DataError
 from flan_jax.instructions import cards
@@ -18,7 +18,6 @@ from flan_jax.natural_instructions.schema import Instance
 from tasks.natural_instructions import super_ni_mixtures as sn
 
 TRAIN = "super_ni_default_train"
-LENGTHS = {"inputs": 1024, "targets": 128}
 # name, category, sources, number of instances, part of the default track
 TASKS = (
     ("task001_a", "Question Answering", ["squad"], 300, "train"),
@@ -70,13 +69,9 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def super_ni(folder, tmp_path, monkeypatch):
     """The module, with nothing registered and settings for `folder`."""
-    monkeypatch.setenv("PREPARED_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("SUPER_NI_DIR", str(folder))
-    monkeypatch.setenv("VOCABULARY", "byte")
-    module = importlib.import_module("tasks.natural_instructions.super_ni")
-    module.unregister()
-    yield module
-    module.unregister()
+    module = "tasks.natural_instructions.super_ni"
+    with imported(module, "SUPER_NI_DIR", folder, tmp_path / "cache", monkeypatch) as module:
+        yield module
 
 
 @pytest.fixture
