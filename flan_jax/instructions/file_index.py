@@ -139,6 +139,27 @@ class FileIndex:
             logging.warning("%s; the folder's files are read anew each time", error)
 
 
+@dataclasses.dataclass(frozen=True)
+class KnownFile:
+    """A file of a folder: where it is, and the hash of what it held when it was registered."""
+
+    path: str
+    sha256: str
+
+    def read(self) -> bytes:
+        """Returns its content.
+
+        Raises:
+            DataError: it cannot be read, or has changed.
+        """
+        content = files.read_bytes(self.path)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise DataError(
+                f"{self.path} has changed since it was registered: start the process anew"
+            )
+        return content
+
+
 def _stamp(path: epath.Path) -> tuple[int, ...]:
     """Returns the stamp of a file, nothing where it has none: reading it will say why."""
     try:
