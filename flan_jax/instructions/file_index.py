@@ -11,14 +11,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
 from etils import epath
 
-from flan_jax import files, json_files, settings
+from flan_jax import files, json_files, settings, terminal
 from flan_jax.errors import DataError, OutputError, border
 
 _MOST_REPORTED = 10
@@ -86,9 +85,11 @@ class FileIndex:
         read: dict[str, _Kept] = {}
         errors: list[str] = []
         paths = [path for path, _ in found.values()]
-        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-            tried = _with_progress(pool.map(self._try, paths), len(found), self.what)
+        bar = terminal.Progress(f"indexing {self.what}", len(paths))
+        with bar, concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+            tried = pool.map(self._try, paths)
             for (name, (_, stamp)), content in zip(found.items(), tried, strict=True):
+                bar.advance(1)
                 if isinstance(content, DataError):
                     errors.append(str(content))
                 else:
@@ -171,16 +172,6 @@ def _stamp(path: epath.Path) -> tuple[int, ...]:
 def _check(kept: Mapping[str, Any]) -> str:
     """Returns a checksum: a damaged index must not pass for a folder's content."""
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def _with_progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    """Shows a bar where a person watches and there is something to wait for."""
-    if total < 2 or not sys.stderr.isatty():
-        return items
-    from rich import console, progress
-
-    shown = console.Console(stderr=True)
-    return progress.track(items, f"indexing {what}", total=total, console=shown)
 
 
 def summary(errors: Sequence[str], count: int, what: str = "task files") -> str:
