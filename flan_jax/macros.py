@@ -275,8 +275,9 @@ _ALIGNMENT = [
 ]
 _SETTINGS = [
     *_declare(
-        Place(), "SUPER_NI_DIR", "NI_V1_DIR", "PREPARED_DIR", "EMBEDDINGS_DIR", "FLAN_TEMPLATES",
-        "TFDS_DATA_DIR", setting=True, path=True, local=True,
+        Place(), "SUPER_NI_DIR", "NI_V1_DIR", "BBH_DIR", "BIGBENCH_DIR", "PROMPTSOURCE_DIR",
+        "P3_DATA_DIR", "PREPARED_DIR", "EMBEDDINGS_DIR", "FLAN_TEMPLATES", "TFDS_DATA_DIR",
+        setting=True, path=True, local=True,
     ),
     *_declare(Text(), "SUPER_NI_ENCODING", "NI_V1_ENCODING", setting=True),
     # In the byte vocabulary the query with nothing in it takes 55 tokens, and 16.

@@ -26,6 +26,9 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 # A hyphen stands between letters or digits; a minus does not, but in 1e-5.
 _MINUS = re.compile(r"(?:(?<!\w)|(?<=\de))[-\u2212](?=[$£€¥]?\.?\d)")
 
+_NEXT_QUESTION = re.compile(r"^Q:", re.MULTILINE)
+_ANSWER_IS = re.compile(r"the answer is[: \t]*", re.IGNORECASE)
+
 
 def rouge_l(prediction: str, references: Sequence[str]) -> float:
     """Returns ROUGE-L of one prediction, 0..100, the best over `references`."""
@@ -76,6 +79,26 @@ def exact_match(prediction: str, references: Sequence[str], *, published: bool =
     """
     normalize = published_answer if published else normalize_answer
     return 100.0 * any(same_answer(prediction, one, normalize) for one in references)
+
+
+def final_answer(text: str) -> str:
+    """Returns the answer that a chain of thought ends in.
+
+    That is the rest of the line behind its last "the answer is", or all of a text that does not say
+    this, in both without a full stop at the end; and what comes after the first line that begins
+    with `Q:`, where a model goes on with a question of its own, does not count. By this rule and by
+    verbatim comparison, the outputs that were published with BIG-Bench Hard (Suzgun et al. 2022)
+    have the accuracies that were published with them.
+    """
+    own = _NEXT_QUESTION.split(text.strip(), maxsplit=1)[0]
+    if said := list(_ANSWER_IS.finditer(own)):
+        own = own[said[-1].end() :].partition("\n")[0]
+    return own.strip().removesuffix(".").rstrip()
+
+
+def final_answer_metric(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
+    """SeqIO metric function: as `exact_match_metric`, of the `final_answer` of each prediction."""
+    return exact_match_metric(targets, [final_answer(prediction) for prediction in predictions])
 
 
 def _mean(values: Sequence[float]) -> float:

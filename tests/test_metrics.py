@@ -179,3 +179,21 @@ def test_glue_metrics_are_scipys_and_by_hand():
 def test_rouge_takes_the_best_reference():
     found = metrics.rouge_metric([["a b c d", "x"]], ["x"])
     assert found == {"rouge1": 100.0, "rouge2": 0.0, "rougeLsum": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("First, 2 + 2. So the answer is 4.", "4"),
+        ("The answer is 3. No: the answer is: 4.\nDone.", "4"),
+        ("So the answer is ) ].\n\nQ: Next?\nA: So the answer is 7.", ") ]"),
+        (" (B).\n\nQ: Next?\nA: (C)", "(B)"),
+        ("Yes", "Yes"),
+        ("so the answer is", ""),
+        ("Q: what?", ""),
+    ],
+)
+def test_final_answer(text, answer):
+    assert metrics.final_answer(text) == answer
+    if answer:
+        assert metrics.final_answer_metric([[answer]], [text]) == {"exact_match": 100.0}

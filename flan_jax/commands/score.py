@@ -4,7 +4,8 @@ flan-jax score --predictions=predicted_examples.jsonl --references=natural-instr
 flan-jax score --predictions=a.jsonl --predictions=b.jsonl --references=test_references.jsonl --json
 
 Formats: leaderboard (JSONL of id, prediction), tk_instruct (predicted_examples.jsonl), ni_v1 (the
-first release's predictions.json), flan_jax (predictions.jsonl of `flan-jax eval`, or its folder).
+first release's predictions.json), bbh (outputs published for BIG-Bench Hard, or their folder),
+flan_jax (predictions.jsonl of `flan-jax eval`, or its folder).
 References: a Super-NaturalInstructions folder (its test split), JSONL of id, references, task_id,
 task_category, track, or the first release's folder dataset_jsons. What is missing counts as empty.
 """
@@ -33,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--references",
         type=common.path,
         metavar="FOLDER_OR_FILE",
-        help="may be left out where predictions carry their own (tk_instruct, flan_jax)",
+        help="may be left out where predictions carry their own (tk_instruct, bbh, flan_jax)",
     )
     parser.add_argument(
         "--format",
         default="auto",
-        choices=("auto", "leaderboard", "tk_instruct", "ni_v1", "flan_jax"),
+        choices=("auto", "leaderboard", "tk_instruct", "ni_v1", "bbh", "flan_jax"),
         help="of the predictions (default: auto)",
     )
     parser.add_argument("--track", default="default", choices=("default", "xlingual"))

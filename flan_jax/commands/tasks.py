@@ -9,7 +9,7 @@ flan-jax tasks check --module=jsonl:chats.jsonl --gin.VOCABULARY=models/chat
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flan_jax import terminal
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how Natural Instructions become prompts: def_pos2, meta, name_def_pos3, ...",
     )
     show.add_argument("--raw", action="store_true", help="the prompts, and nothing else")
-    check = actions.add_parser("check", help="find what is wrong with templates or lines")
+    check = actions.add_parser("check", help="find what is wrong with templates or rows")
     check.add_argument("names", nargs="*", metavar="NAME", help="task entries (default: all)")
     check.add_argument(
         "--folder", type=common.path, metavar="DIR", help="check a folder of Super-NI tasks instead"
@@ -266,49 +266,30 @@ def _print_learnt(example: Any) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from flan_jax.errors import DataError, did_you_mean
-    from flan_jax.instructions import cards, lost_text
+    from flan_jax.instructions import cards, checks, lost_text
     from flan_jax.instructions.vocabulary import VOCABULARY
 
     entries = {
         card.name: entry
         for card in cards.cards(args.module)
-        if (entry := _checkable(card.name)) is not None
+        if (entry := checks.find(card.name)) is not None
     }
     for name in args.names:
         if name not in entries:
             hint = did_you_mean(name, entries)
-            raise DataError(f"no entry {name!r} with templates or lines to check{hint}")
+            raise DataError(f"no entry {name!r} with templates or rows to check{hint}")
     if not entries:
-        raise DataError("none of the imported modules has datasets with templates, or JSON lines")
+        raise DataError("none of the imported modules has templates or rows to check")
     wrong = 0
     for name in args.names or entries:
-        problems = entries[name][0]()
+        problems = entries[name].problems()
         for problem in problems:
             terminal.say(f"{name}: {problem}")
         wrong += bool(problems)
-    texts = (text for name in args.names or entries for text in entries[name][1]())
+    texts = (text for name in args.names or entries for text in entries[name].texts())
     counts, total = lost_text.lost(VOCABULARY.resolved, texts)
     if counts:
         terminal.say(lost_text.describe(VOCABULARY.spec, counts, total))
     checked = len(args.names or entries)
     terminal.say(f"{checked} entries checked, {wrong} with problems")
     return 1 if wrong else 0
-
-
-def _checkable(
-    name: str,
-) -> tuple[Callable[[], Sequence[str]], Callable[[], Iterable[str]]] | None:
-    """Returns what finds the problems of an entry, and what yields its texts; or None."""
-    import functools
-
-    from flan_jax.instructions import datasets, jsonl
-
-    if (made_from := datasets.find_registered(name)) is not None:
-        of = made_from.dataset, made_from.samples
-        return (
-            functools.partial(datasets.check_dataset, *of),
-            functools.partial(datasets.rendered_texts, *of),
-        )
-    if jsonl.find_registered(name) is not None:
-        return functools.partial(jsonl.problems, name), functools.partial(jsonl.texts, name)
-    return None

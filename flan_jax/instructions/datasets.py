@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, pipelines, recipes, registration, rendering
+from flan_jax.instructions import cards, checks, pipelines, recipes, registration, rendering
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.fewshot import Exemplars, FewShot
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
-from flan_jax.instructions.rendering import RankedOption, Rendered, RenderFn
+from flan_jax.instructions.rendering import Rendered, RenderFn
 from flan_jax.instructions.samples import sample_rows
 from flan_jax.instructions.templates import Template, check_templates, pattern_fields
 from flan_jax.instructions.tfds_source import TfdsSource
@@ -215,7 +215,7 @@ class _Renderer:
         rendered = self.one(fields, split, draws)
         return rendered.inputs, rendered.targets
 
-    def _ranked(self, rendered: Rendered, fields: Fields) -> list[Rendered]:
+    def _ranked(self, rendered: Rendered, fields: Fields) -> Sequence[Rendered]:
         """One record an option, in the dataset's order."""
         options = list(fields["options"])
         right = set(fields.get("references", ())) or {fields["answer"]}
@@ -224,19 +224,8 @@ class _Renderer:
         said = dict(zip(options, options, strict=True))
         if rendered.options and self.form.target == "label":
             said = dict(zip(rendered.options, self.form.answers(rendered.options), strict=True))
-        return [
-            RankedOption(
-                inputs=rendered.inputs,
-                targets=said[option],
-                template=rendered.template,
-                options=rendered.options,
-                references=[said[o] for o in options if o in right],
-                form=rendered.form,
-                option_index=index,
-                is_correct=option in right,
-            )
-            for index, option in enumerate(options)
-        ]
+        answers = [said[option] for option in options]
+        return rendering.rank_answers(rendered, answers, [said[o] for o in options if o in right])
 
 
 # Returns id and fields of training rows, which exemplars are drawn from.
@@ -364,7 +353,14 @@ def register_dataset(
             metric_fns=(dataset.rank_metrics if variant.ranked else dataset.metrics) or None,
             ranked=variant.ranked,
         )
-    return cards.register_card(_card(dataset, name, module, registered))
+    card = cards.register_card(_card(dataset, name, module, registered))
+    made_from = _REGISTERED[name]
+    checks.declare(
+        name,
+        lambda: check_dataset(dataset, made_from.samples),
+        lambda: rendered_texts(dataset, made_from.samples),
+    )
+    return card
 
 
 def _facts(dataset: Dataset, variant: Variant) -> dict[str, Any]:

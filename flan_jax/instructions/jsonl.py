@@ -25,7 +25,7 @@ from typing import Any
 
 from flan_jax import files, json_files, terminal
 from flan_jax.errors import DataError, did_you_mean, quoted, within
-from flan_jax.instructions import cards, chat, conversations, mixtures
+from flan_jax.instructions import cards, chat, checks, conversations, mixtures
 from flan_jax.instructions.conversations import Answered
 from flan_jax.instructions.pipelines import Kind, Row
 from flan_jax.instructions.registration import (
@@ -146,6 +146,7 @@ def register_jsonl(
             module=_module_of(path),
         )
     )
+    checks.declare(name, functools.partial(problems, name), functools.partial(texts, name))
     _REGISTERED[name] = lines
     return lines
 

@@ -17,7 +17,7 @@ def register_mixture(
     name: str,
     tasks: Sequence[str],
     *,
-    rates: Literal["examples", "uniform"] = "examples",
+    rates: Literal["examples", "uniform"] | Mapping[str, float] = "examples",
     cap: int | None = None,
 ) -> seqio.Mixture:
     """Registers a SeqIO mixture.
@@ -26,7 +26,8 @@ def register_mixture(
         name: name in the SeqIO registry.
         tasks: names of registered tasks.
         rates: "examples": a task is drawn in proportion to its number of training examples, at
-            most `cap` (Raffel et al. 2020, section 3.5.2); "uniform": all tasks alike.
+            most `cap` (Raffel et al. 2020, section 3.5.2); "uniform": all tasks alike; or the rate
+            of each.
         cap: upper bound on the number of examples that counts, None for none.
 
     Raises:
@@ -42,6 +43,8 @@ def register_mixture(
             raise DataError(f"mixture {name!r}: no task {task!r}" + did_you_mean(task, known))
     if len(set(tasks)) != len(tasks):
         raise DataError(f"mixture {name!r} names a task twice")
+    if isinstance(rates, Mapping):
+        return seqio.MixtureRegistry.add(name, [(task, float(rates[task])) for task in tasks])
     rate = 1.0 if rates == "uniform" else seqio.mixing_rate_num_examples
     if cap is not None and rates == "examples":
         rate = functools.partial(seqio.mixing_rate_num_examples, maximum=cap)

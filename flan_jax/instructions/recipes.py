@@ -154,7 +154,7 @@ class _TaskWalker(descriptions.Walker):
         self.say(type(source).__name__)
         self.add(type(source), where)
         found = {split: _shards(source, split) for split in sorted(source.splits)}
-        self.say(json.dumps(_file_facts(found, self.cannot_know)))
+        self.say(json.dumps(file_facts(found, self.cannot_know)))
         # It is there to read files, and these are known.
         self.names_readers, names_readers = False, self.names_readers
         self.add(source._reader, f"the reader of {where}")
@@ -172,7 +172,7 @@ class _TaskWalker(descriptions.Walker):
             folder = epath.Path(builder.data_path)
             paths = sorted(map(str, folder.iterdir())) if folder.is_dir() else []
             counts = {key: info.num_examples for key, info in builder.info.splits.items()}
-            facts = _file_facts({split: paths}, self.cannot_know)
+            facts = file_facts({split: paths}, self.cannot_know)
             self.say(builder.info.full_name, json.dumps([counts, facts]))
 
     def _vocabulary(self, vocabulary: Any, where: str) -> bool:
@@ -194,7 +194,7 @@ class _TaskWalker(descriptions.Walker):
         # One on the network is not fetched for this; those do not change.
         near = [] if files.is_remote(path) else [path]
         self.say(path if files.is_remote(path) else "", type(vocabulary).__name__)
-        self.say(json.dumps(_file_facts({"": near}, self.cannot_know)))
+        self.say(json.dumps(file_facts({"": near}, self.cannot_know)))
         self.add(dict(sorted(plain.items())), where)
         return True
 
@@ -207,8 +207,8 @@ def _shards(source: Any, split: str) -> list[str]:
         return []
 
 
-def _file_facts(
-    found: Mapping[str, Iterable[str]], cannot_know: Callable[[str], None]
+def file_facts(
+    found: Mapping[str, Iterable[str]], cannot_know: Callable[[str], None] = lambda phrase: None
 ) -> dict[str, list[list[Any]]]:
     """Returns what tells files from what they were, by split, in the order of reading.
 

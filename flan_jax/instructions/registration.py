@@ -78,6 +78,51 @@ def rows_source(
     )
 
 
+class LateRows(seqio.DataSource):
+    """As `rows_source`, made when it is read.
+
+    Of thousands few are read, and SeqIO's own source inspects signatures when it is made.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[str], Sequence[Row]],
+        fields: Mapping[str, pipelines.Kind],
+        splits: Sequence[str],
+        counts: Callable[[], Mapping[str, int]],
+    ):
+        """Args:
+        rows: see `rows_source`, like `fields`.
+        fields: see there.
+        splits: names of the splits.
+        counts: returns the number of rows by split.
+        """
+        super().__init__(splits=tuple(splits), num_input_examples=None)
+        self._late = rows, fields, counts
+
+    @functools.cached_property
+    def _made(self) -> seqio.FunctionDataSource:
+        rows, fields, counts = self._late
+        return rows_source(rows, fields, counts())
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        """Whether it can be cut into any number of shards: no."""
+        return False
+
+    def num_input_examples(self, split: str) -> int:
+        """Returns the number of rows of a split."""
+        return self._late[2]()[split]
+
+    def list_shards(self, split: str) -> Sequence[str]:
+        """Returns the names of its shards, of which there is one."""
+        return [split]
+
+    def get_dataset(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """Returns the raw examples of a split."""
+        return self._made.get_dataset(*args, **kwargs)
+
+
 def _postprocess(output: Any, example: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
     """Predictions stay as they are; a target becomes the list of its references."""
     if kwargs.get("is_target") and example is not None and "references" in example:

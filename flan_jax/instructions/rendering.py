@@ -68,6 +68,25 @@ class RankedOption(Rendered):
     is_correct: bool = False
 
 
+def rank_answers(
+    rendered: Rendered, answers: Sequence[str], references: Sequence[str]
+) -> list[RankedOption]:
+    """Returns one record an option of an example.
+
+    Args:
+        rendered: the example; its target is left out.
+        answers: what a model is to say for each option, in the dataset's order.
+        references: those of them that are right.
+    """
+    shared = {**vars(rendered), "references": references}
+    return [
+        RankedOption(
+            **{**shared, "targets": answer}, option_index=index, is_correct=answer in references
+        )
+        for index, answer in enumerate(answers)
+    ]
+
+
 # No rendering drops the example, several make several of it (one a ranked option).
 RenderFn = Callable[[Mapping[str, Any], Draws], Rendered | Sequence[Rendered]]
 

@@ -11,7 +11,7 @@ import functools
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -27,20 +27,49 @@ class Unavailable:
     """A dataset that cannot be had.
 
     Attributes:
-        source: its TFDS name.
+        source: its name, that of TFDS where it is one of theirs.
         why: what is wrong, and what to do about it.
         tasks: tasks that need it.
+        how: what to do where that holds for many of them, else empty.
     """
 
     source: str
     why: str
     tasks: tuple[str, ...] = ()
+    how: str = ""
+
+
+class AbsentSource(seqio.DataSource):
+    """A dataset that is not there, with the splits it would have; reading it says what to do."""
+
+    def __init__(self, name: str, splits: Iterable[str], why: str):
+        """Args:
+        name: of the dataset.
+        splits: names of its splits.
+        why: what is missing, and what to do about it.
+        """
+        super().__init__(splits=tuple(splits), num_input_examples=dict.fromkeys(splits, 0))
+        self.name, self.why = name, why
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        """Whether it can be cut into any number of shards: no."""
+        return False
+
+    def list_shards(self, split: str) -> list[str]:
+        """Returns the names of its shards, of which there is one."""
+        return [split]
+
+    def get_dataset(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """Raises a DataError."""
+        raise DataError(f"{self.name}: {self.why}")
 
 
 HOW = (
     "a dataset that TFDS prepared elsewhere can be copied into its data directory, which "
     "TFDS_DATA_DIR names"
 )
+_MOST_NAMED = 20
 _CAPPED = re.compile(r"(\w+)\[:(\d+)\]")
 
 
@@ -218,25 +247,35 @@ def unavailable(
     """Returns every dataset that tasks need and that cannot be had, each once.
 
     Args:
-        tasks: tasks of any source; only those of TFDS can be unavailable.
+        tasks: tasks of any source; only those of TFDS, and absent ones, can be unavailable.
         download: see `TfdsSource.problem`.
         report: called with what is about to be downloaded, a line at a time.
     """
     needing: dict[str, list[seqio.Task]] = {}
+    absent: dict[tuple[str, str], list[str]] = {}
     for task in tasks:
         if isinstance(task.source, TfdsSource):
             needing.setdefault(task.source.tfds_name, []).append(task)
-    found = []
+        elif isinstance(task.source, AbsentSource):
+            absent.setdefault((task.source.name, task.source.why), []).append(task.name)
+    found = [Unavailable(*source, tuple(names)) for source, names in sorted(absent.items())]
     for name, members in sorted(needing.items()):
         source = members[0].source
         if download and not source.is_there and _online():
             report(f"downloading and preparing {name}")
         if problem := source.problem(download):
-            found.append(Unavailable(name, problem, tuple(task.name for task in members)))
+            found.append(Unavailable(name, problem, tuple(task.name for task in members), HOW))
     return found
 
 
 def explain(missing: Iterable[Unavailable]) -> str:
     """Returns one line a dataset: what is missing, for which tasks, and what to do."""
-    lines = [f"  {m.source} ({', '.join(m.tasks)}): {m.why}" for m in missing]
-    return "\n".join([*lines, HOW])
+    missing = list(missing)
+    lines = [f"  {m.source} ({_some(m.tasks)}): {m.why}" for m in missing]
+    return "\n".join([*lines, *dict.fromkeys(m.how for m in missing if m.how)])
+
+
+def _some(tasks: Sequence[str]) -> str:
+    """Returns the names of tasks, the first ones where they are many."""
+    more = len(tasks) - _MOST_NAMED
+    return ", ".join(tasks[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -5,6 +5,9 @@
   files have no ids, so there the input tells which instance is meant.
 * `ni_v1`: one JSON object of prediction sets by name, `<task>@<encoding>@<examples>_<count>`, each
   a list of `index` (into the task's instances) and `output`; or one set under "predictions".
+* `bbh`: one JSON object with "outputs", a list of `prediction` and `target`, as those of a task of
+  BIG-Bench Hard are published, or a folder of such files. Of a chain of thought the answer is
+  scored.
 * `flan_jax`: predictions.jsonl of `flan-jax eval`, or the folder it lies in.
 
 `match` puts predictions and references together. It drops nothing silently: what is missing
@@ -30,6 +33,7 @@ from flan_jax.json_files import (
     read_rows,
     some_fields,
 )
+from flan_jax.metrics import final_answer
 from flan_jax.scoring.references import (
     UNCATEGORIZED,
     Reference,
@@ -39,7 +43,7 @@ from flan_jax.scoring.references import (
     v1_id,
 )
 
-Format = Literal["leaderboard", "tk_instruct", "ni_v1", "flan_jax"]
+Format = Literal["leaderboard", "tk_instruct", "ni_v1", "bbh", "flan_jax"]
 FORMATS: tuple[str, ...] = get_args(Format)
 PREDICTIONS_FILE = "predictions.jsonl"
 # Ids quoted in messages.
@@ -47,6 +51,8 @@ _QUOTED = 3
 # Instances of a task that the first release evaluates on.
 V1_COUNT = 100
 _MOST_INDEX = 10**9
+# Of a file of BIG-Bench Hard: its task.
+_BBH_NAME = re.compile(r"(?P<task>.+?)_(?:few|zero)_shot_.*", re.DOTALL)
 _V1_NAME = re.compile(r"(?P<task>[^@]+)@.*_(?P<count>[1-9][0-9]{0,5})", re.DOTALL)
 
 
@@ -135,17 +141,30 @@ def read_predictions(path: str, format: str = "auto") -> tuple[list[PredictionSe
     if format not in (*FORMATS, "auto"):
         known = (*FORMATS, "auto")
         raise ConfigError(f"no format {format!r}{did_you_mean(format, known)}; there are {known}")
-    file = epath.Path(path)
+    where = epath.Path(path)
     with border(str(path)):  # a name may be too long for the system to look for
-        if file.is_dir():
-            file = file / PREDICTIONS_FILE
-    text = files.read_text(file)
-    if format == "auto":
-        format = _detect(file, text)
-    sets = list(_READERS[format](file, text))
-    if not any(one.answers for one in sets):
-        raise DataError(f"{file} holds no predictions")
+        several = _files(where)
+    sets: list[PredictionSet] = []
+    for file in several:
+        text = files.read_text(file)
+        if format == "auto":
+            format = _detect(file, text)
+        found = list(_READERS[format](file, text))
+        if not any(one.answers for one in found):
+            raise DataError(f"{file} holds no predictions")
+        sets += found
+    if len(several) > 1:  # of one system
+        answers = itertools.chain.from_iterable(one.answers for one in sets)
+        sets = [PredictionSet(where.name, tuple(answers))]
     return sets, format
+
+
+def _files(where: epath.Path) -> list[epath.Path]:
+    """Returns the files that are named: one, or those of BIG-Bench Hard in a folder."""
+    if not where.is_dir():
+        return [where]
+    single = where / PREDICTIONS_FILE
+    return ([] if single.exists() else sorted(where.glob("*.json"))) or [single]
 
 
 def _detect(file: epath.Path, text: str) -> str:
@@ -156,6 +175,8 @@ def _detect(file: epath.Path, text: str) -> str:
             if "Instance" in head:
                 return "tk_instruct"
             return "flan_jax" if "targets" in head and "task" in head else "leaderboard"
+        if isinstance(head.get("outputs"), list):
+            return "bbh"
         if head and all(isinstance(value, list) for value in head.values()):
             return "ni_v1"
     found = "no JSON object" if head is None else some_fields(head)
@@ -234,10 +255,26 @@ def _v1_answer(where: str, task: str, row: Any) -> Answer:
     return Answer(fields.text("output"), task=task, index=index)
 
 
+def _read_bbh(file: epath.Path, text: str) -> Iterator[PredictionSet]:
+    named = _BBH_NAME.fullmatch(file.stem)
+    task = f"bbh_{named['task'] if named else file.stem}"
+    rows = Fields(str(file), loads(text, file)).items("outputs")
+    answers = [_bbh_answer(file, task, *row) for row in enumerate(rows)]
+    yield PredictionSet(file.stem, tuple(answers), task)
+
+
+def _bbh_answer(file: epath.Path, task: str, position: int, row: Any) -> Answer:
+    fields = Fields(f"{file}: outputs[{position}]", row)
+    target, said = fields.name("target").strip(), final_answer(fields.text("prediction"))
+    own_id = f"{task.removeprefix('bbh_')}/{position}"
+    return Answer(said, own_id, task, carried=Reference(task, own_id, UNCATEGORIZED, (target,)))
+
+
 _READERS: Mapping[str, Callable[[epath.Path, str], Iterable[PredictionSet]]] = {
     "leaderboard": _read_leaderboard,
     "tk_instruct": _read_tk_instruct,
     "ni_v1": _read_ni_v1,
+    "bbh": _read_bbh,
     "flan_jax": _read_flan_jax,
 }
 

@@ -13,12 +13,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from flan_jax.errors import DataError, did_you_mean
+from flan_jax.instructions.promptsource import SEPARATOR
 from flan_jax.texts import nfc
 
 # Bump by hand whenever `refine` gives another text for some input.
 REFINEMENT = 1
-# What parts the input of a template from its target, in promptsource.
-SEPARATOR = "|||"
 
 # What ends what begins so.
 _JINJA = {"{#": "#}", "{%": "%}", "{{": "}}"}

@@ -21,8 +21,8 @@ from flan_jax.errors import FlanJaxError
 
 # Settings that are remembered; all name places.
 REMEMBERED = (
-    "SUPER_NI_DIR", "SUPER_NI_TASKS", "NI_V1_DIR", "FLAN_TEMPLATES", "TFDS_DATA_DIR",
-    "PREPARED_DIR",
+    "SUPER_NI_DIR", "SUPER_NI_TASKS", "NI_V1_DIR", "BBH_DIR", "BIGBENCH_DIR", "PROMPTSOURCE_DIR",
+    "P3_DATA_DIR", "FLAN_TEMPLATES", "TFDS_DATA_DIR", "PREPARED_DIR",
 )  # fmt: skip
 # ... and what the frozen weights of a tuned model were read from.
 BASE = "BASE_CHECKPOINT_PATH"

@@ -30,7 +30,10 @@ VOCABULARY = "VOCABULARY"
 # A checkpoint neither holds them nor hands them on.
 LOCAL = frozenset(macros.LOCAL)
 # Those of them that prompts depend on: whoever evaluates may need them.
-SHAPING = frozenset(["SUPER_NI_DIR", "NI_V1_DIR", "SUPER_NI_TASKS", "FLAN_TEMPLATES", VOCABULARY])
+SHAPING = frozenset(
+    ["SUPER_NI_DIR", "NI_V1_DIR", "BBH_DIR", "BIGBENCH_DIR", "PROMPTSOURCE_DIR", "P3_DATA_DIR",
+     "SUPER_NI_TASKS", "FLAN_TEMPLATES", VOCABULARY]
+)  # fmt: skip
 # Vocabularies that are names; any other is a place.
 VOCABULARY_NAMES = ("default", "byte")
 _MIXTURES = ("MIXTURE_OR_TASK_NAME", "VALIDATION_MIXTURES", "CANDIDATES", "TARGETS")

@@ -1,9 +1,6 @@
 """The index of a folder of task files: what registering needs, without the instances.
 
-A full folder is 3 GB in 1,600 files. It is read once; after that only files are read again whose
-size, times or inode changed (a time can be put back, but not the one at which that was done), and
-files that turned out not to be what the index says. It lies under the cache folder, not beside
-the data, which may be read-only.
+It is kept as `file_index` says.
 
 Beside the tasks lie the split files of one or more tracks, one task name a line:
 `splits/<track>/{train,test}_tasks.txt`, and `excluded_tasks.txt` and `dev_tasks.txt` where there
@@ -11,35 +8,29 @@ are any.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import difflib
 import hashlib
-import json
-import os
 import re
-import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 from etils import epath
 
-from flan_jax import files, json_files, settings
-from flan_jax.errors import DataError, OutputError, border, did_you_mean
+from flan_jax import files
+from flan_jax.errors import DataError, did_you_mean
+from flan_jax.instructions.file_index import FileIndex
 from flan_jax.natural_instructions.schema import Instance, SchemaTask, parse_task
 
 # Bump by hand whenever what is kept of a file, or how it is found out, changes.
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 # A task whose answers are so few, and each so frequent, is a classification. 15 is the bound that
 # the benchmark's own checks use to tell label sets.
 MOST_OPTIONS = 15
 LEAST_PER_OPTION = 4
 # What SeqIO takes as a name, and hyphens, which are written as underscores there.
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_MOST_REPORTED = 10
-# Reading waits for disk or network; parsing holds the interpreter lock.
-_READERS = 8
 
 # The split files of a track; the last two are optional.
 PARTS = ("train", "test", "excluded", "dev")
@@ -54,7 +45,6 @@ class Entry:
 
     Attributes:
         name: the task's name.
-        stamp: what changes when the file does, see `files.Stamp`.
         sha256: hash of the file's bytes.
         instances: number of instances.
         definition: the text that states the task.
@@ -69,7 +59,6 @@ class Entry:
     """
 
     name: str
-    stamp: tuple[int, ...]
     sha256: str
     instances: int
     definition: str
@@ -125,95 +114,37 @@ def build_index(folder: str) -> dict[str, Entry]:
     if not tasks.is_dir():
         raise DataError(f"{folder} has no folder 'tasks'")
     found = {
-        path.name.removesuffix(".json"): (path, _stamp(path))
+        path.name.removesuffix(".json"): path
         for path in sorted(tasks.glob("*.json"))
         if not path.name.startswith(".")
     }
     if not found:
         raise DataError(f"{tasks} holds no *.json files")
-    index_file = _index_file(folder)
-    known = _read_index(index_file)
-    fresh = {
-        name: known[name]
-        for name, (_, stamp) in found.items()
-        if name in known and known[name].stamp == stamp
-    }
-    read = _read_entries([found[name] for name in found if name not in fresh])
-    entries = {name: fresh.get(name) or read[name] for name in found}
-    if read or known.keys() != entries.keys():
-        _write_index(index_file, entries.values())
-    return entries
+    return {name: Entry.from_object(kept) for name, kept in _INDEX.build(folder, found).items()}
 
 
-def _stamp(path: epath.Path) -> tuple[int, ...]:
-    """Returns the stamp of a file, nothing where it has none: reading it will say why."""
-    try:
-        return tuple(files.stamp(path))
-    except OSError:
-        return ()
-
-
-def _read_entries(found: Sequence[tuple[epath.Path, tuple[int, ...]]]) -> dict[str, Entry]:
-    """Reads task files.
-
-    Raises:
-        DataError: some are wrong; all of them were read before this is said.
-    """
-    entries: dict[str, Entry] = {}
-    errors: list[str] = []
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        for entry in _with_progress(pool.map(_try_entry, found), len(found)):
-            if isinstance(entry, Entry):
-                entries[entry.name] = entry
-            else:
-                errors.append(str(entry))
-    if errors:
-        raise DataError(summary(errors, len(found)))
-    return entries
-
-
-def _with_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    """Shows a bar where a person watches and there is something to wait for."""
-    if total < 2 or not sys.stderr.isatty():
-        return items
-    from rich import console, progress
-
-    shown = console.Console(stderr=True)
-    return progress.track(items, "indexing task files", total=total, console=shown)
-
-
-def summary(errors: Sequence[str], count: int) -> str:
-    """Returns what is wrong with some of so many task files, one a line."""
-    if len(errors) == 1:
-        return errors[0]
-    lines = [f"{len(errors)} of {count} task files are wrong:", *errors[:_MOST_REPORTED]]
-    if len(errors) > _MOST_REPORTED:
-        lines.append(f"... and {len(errors) - _MOST_REPORTED} more")
-    return "\n  ".join(lines)
-
-
-def _try_entry(file: tuple[epath.Path, tuple[int, ...]]) -> Entry | DataError:
-    """Returns the entry of a file, or what is wrong with the file."""
-    path, stamp = file
-    try:
-        task, sha256 = read_task(path)
-    except DataError as error:
-        return error
-    return Entry(
-        name=task.name,
-        stamp=stamp,
-        sha256=sha256,
-        instances=len(task.instances),
-        definition=task.definition,
-        categories=task.categories,
-        sources=task.sources,
-        input_languages=task.input_languages,
-        output_languages=task.output_languages,
-        domains=task.domains,
-        reasoning=task.reasoning,
-        licences=task.licences,
-        options=find_options(task.instances),
+def _read_entry(path: epath.Path) -> dict[str, Any]:
+    """Returns what is kept of a file."""
+    task, sha256 = read_task(path)
+    return dataclasses.asdict(
+        Entry(
+            name=task.name,
+            sha256=sha256,
+            instances=len(task.instances),
+            definition=task.definition,
+            categories=task.categories,
+            sources=task.sources,
+            input_languages=task.input_languages,
+            output_languages=task.output_languages,
+            domains=task.domains,
+            reasoning=task.reasoning,
+            licences=task.licences,
+            options=find_options(task.instances),
+        )
     )
+
+
+_INDEX = FileIndex("super_ni", INDEX_FORMAT, _read_entry)
 
 
 def read_task(path: epath.PathLike) -> tuple[SchemaTask, str]:
@@ -230,56 +161,10 @@ def read_task(path: epath.PathLike) -> tuple[SchemaTask, str]:
     return parse_task(content, file=file), hashlib.sha256(content).hexdigest()
 
 
-def _index_file(folder: str) -> epath.Path:
-    """Returns where the index of a folder lies; equal names in two places are two folders."""
-    where = folder if files.is_remote(folder) else os.path.realpath(folder)
-    digest = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return epath.Path(settings.cache_root()) / "index" / f"super_ni_{digest}.json"
-
-
-def _read_index(file: epath.Path) -> dict[str, Entry]:
-    """Returns the entries that were kept, none where there is no index or it is of no use."""
-    if not file.exists():
-        return {}
-    try:
-        with border(str(file)):
-            obj = json_files.read_json(file)
-            if obj["format"] != INDEX_FORMAT:
-                return {}
-            entries = [Entry.from_object(entry) for entry in obj["entries"]]
-            if obj["check"] != _check(entries):
-                raise DataError(f"{file}: its checksum does not match")
-    except DataError as error:
-        logging.warning("%s: the index is of no use and is made anew", error)
-        return {}
-    return {entry.name: entry for entry in entries}
-
-
 def forget(path: epath.PathLike) -> None:
     """Lets the next process read a task file again that is not what the index says of it."""
     path = epath.Path(path)
-    file = _index_file(str(path.parent.parent))
-    known = _read_index(file)
-    if known.pop(path.name.removesuffix(".json"), None) is not None:
-        _write_index(file, known.values())
-
-
-def _check(entries: Iterable[Entry]) -> str:
-    """Returns a checksum of entries: a damaged index must not pass for a folder's content."""
-    text = json.dumps([dataclasses.asdict(entry) for entry in entries], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_index(file: epath.Path, entries: Iterable[Entry]) -> None:
-    """Writes an index that readers see whole or not at all; without one all still works."""
-    entries = list(entries)
-    objects = [dataclasses.asdict(entry) for entry in entries]
-    obj = {"format": INDEX_FORMAT, "check": _check(entries), "entries": objects}
-    try:
-        files.make_folder(file.parent)
-        json_files.write_json(file, obj, indent=None)
-    except OutputError as error:
-        logging.warning("%s; the folder's files are read anew each time", error)
+    _INDEX.forget(str(path.parent.parent), path.name.removesuffix(".json"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ from etils import epath
 
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions import cards, file_index, mixtures, registration
 from flan_jax.instructions.draws import Draws
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -244,7 +244,7 @@ def read_folder(folder: str, rendering: Rendering) -> list[Entry]:
         except DataError as error:
             errors.append(str(error))
     if errors:
-        raise DataError(index.summary(errors, len(paths)))
+        raise DataError(file_index.summary(errors, len(paths)))
     return [entries[number] for number in sorted(entries)]
 
 

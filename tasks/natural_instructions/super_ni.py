@@ -26,13 +26,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import seqio
-import tensorflow as tf
 from absl import logging
 from etils import epath
 
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, mixtures, pipelines, registration
+from flan_jax.instructions import cards, mixtures, registration
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
@@ -231,7 +230,12 @@ def _register_entry(
     for name, part in parts.items():
         registration.register_task(
             name,
-            source=_PartSource(path, entry.sha256, entry.name, part),
+            source=registration.LateRows(
+                functools.partial(_rows, path, entry.sha256, entry.name, part),
+                {"input": "string", "output": "strings"},
+                tuple(part.counts),
+                functools.partial(dict, part.counts),
+            ),
             render=render,
             facts={"sha256": entry.sha256, **part.facts(), **facts},
             metric_fns=metrics.PUBLISHED_METRICS,
@@ -321,37 +325,6 @@ class _Rows(Sequence[registration.Row]):
 
     def __getitem__(self, position: Any) -> Any:
         return self._instances[position].to_object()
-
-
-class _PartSource(seqio.DataSource):
-    """The source of a part of a file.
-
-    There are thousands, of which few are read, so SeqIO's own, whose constructor inspects
-    signatures, is made when it is read.
-    """
-
-    def __init__(self, path: str, sha256: str, task: str, part: Part):
-        super().__init__(splits=tuple(part.counts), num_input_examples=dict(part.counts))
-        self._rows = functools.partial(_rows, path, sha256, task, part)
-        self._counts = part.counts
-
-    @functools.cached_property
-    def _made(self) -> seqio.FunctionDataSource:
-        fields: dict[str, pipelines.Kind] = {"input": "string", "output": "strings"}
-        return registration.rows_source(self._rows, fields=fields, counts=self._counts)
-
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        """Whether it can be cut into any number of shards: no."""
-        return False
-
-    def list_shards(self, split: str) -> Sequence[str]:
-        """Returns the names of its shards, of which there is one."""
-        return [split]
-
-    def get_dataset(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
-        """Returns the raw examples of a split."""
-        return self._made.get_dataset(*args, **kwargs)
 
 
 def _rows(path: str, sha256: str, task: str, part: Part, split: str) -> _Rows:

@@ -676,3 +676,26 @@ def test_scoring_imports_no_accelerator(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_published_outputs_of_big_bench_hard(score, tmp_path):
+    """Of a chain of thought the answer is compared; a folder is one system."""
+    rows = [
+        {"input": "x", "target": "(A)", "prediction": "No, B. So the answer is (A)."},
+        {"input": "y", "target": "(B)", "prediction": "So the answer is (A)."},
+    ]
+    out = tmp_path / "outputs"
+    out.mkdir()
+    for task in ("snarks", "navigate"):
+        file = out / f"{task}_few_shot_template_0-255000.json"
+        file.write_text(json.dumps({"canary": "x", "outputs": rows}))
+        rows = rows[:1]
+    found, _ = score(out)
+    assert (found["format"], found["overall"]["n"]) == ("bbh", 3)
+    assert found["by_task"]["bbh_snarks"]["exact_match"] == 50.0
+    assert found["by_task"]["bbh_navigate"]["exact_match"] == 100.0
+    found, _ = score(file)
+    assert found["overall"]["n"] == 1
+    file.write_text(json.dumps({"outputs": [{"target": "", "prediction": "x"}]}))
+    with pytest.raises(DataError, match=r"navigate.*outputs\[0\]: 'target' must be a name"):
+        prediction_files.read_predictions(str(file))

@@ -8,8 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import DataError
-from flan_jax.selector import promptsource
-from flan_jax.selector.promptsource import instruction_side, read_promptsource
+from flan_jax.instructions import promptsource
+from flan_jax.instructions.promptsource import instruction_side
+from flan_jax.selector.promptsource import read_promptsource
 
 FILE = """
 dataset: glue

@@ -529,7 +529,7 @@ def test_index_reads_only_what_changed(folder, reads):
         lambda text: "\0" * len(text),
         lambda text: text.replace("Rhyming", "Rhyminh"),
         lambda text: text.replace('"format": ', '"format": 10'),
-        lambda text: json.dumps({**json.loads(text), "entries": [3]}),
+        lambda text: json.dumps({**json.loads(text), "files": [3]}),
     ],
 )
 def test_a_damaged_index_is_made_anew(folder, reads, tmp_path, damage):

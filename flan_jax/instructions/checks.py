@@ -1,0 +1,31 @@
+"""What `flan-jax tasks check` asks of an entry; whoever registers the entry says it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+
+class Check(NamedTuple):
+    """What can be asked of an entry.
+
+    Attributes:
+        problems: returns what is wrong with its templates or rows, a line each.
+        texts: yields what models are to read and to say, to see what a vocabulary loses of it.
+    """
+
+    problems: Callable[[], Sequence[str]]
+    texts: Callable[[], Iterable[str]]
+
+
+_CHECKS: dict[str, Check] = {}
+
+
+def declare(
+    entry: str, problems: Callable[[], Sequence[str]], texts: Callable[[], Iterable[str]]
+) -> None:
+    """Says how an entry is checked; once more replaces what was said. See `Check`."""
+    _CHECKS[entry] = Check(problems, texts)
+
+
+def find(entry: str) -> Check | None:
+    """Returns how an entry is checked, None where nobody said it."""
+    return _CHECKS.get(entry)
