@@ -113,7 +113,8 @@ templates:
   5e-1: !Template
     answer_choices: yes ||| no
     id: 5e-1
-    jinja: 'Does "{{premise}}" {% if x %}follow{% endif %}? ||| {{answer_choices[label]}}'
+    jinja: 'Does "{{premise}}" {% if x %}follow{% endif %}? {% for w in words %}{{ w | upper }}
+      {{ loop.index * 2 }}{% endfor %} ||| {{answer_choices[label]}}'
     metadata: !TemplateMetadata
       choices_in_prompt: true
       languages: [en]
@@ -152,6 +153,16 @@ def _library(name: str) -> Callable[[pathlib.Path, bytes], None]:
         sources.load_library(f"{prefix}:{root[prefix]}" if prefix else str(path))
 
     return read
+
+
+def _prompt(folder: pathlib.Path, content: bytes) -> None:
+    """Reads templates, and runs each on one row."""
+    from flan_jax.instructions import promptsource
+    from flan_jax.instructions.draws import Draws, RenderingKey
+
+    row = {"premise": "It rains.", "label": 0, "words": ["a", "b"], "x": True}
+    for template in promptsource.read_file(epath.Path(_put(folder / "p.yaml", content))).templates:
+        promptsource.render(template, row, Draws(RenderingKey(), "task", "id"))
 
 
 def _sizes(folder: pathlib.Path, content: bytes) -> None:
@@ -417,6 +428,7 @@ READERS = (
     Reader("library_jsonl", _lines(ROWS), _library("library.jsonl")),
     Reader("library_super_ni", _seeds(TASK), _library("super_ni:tasks/task001_sum.json")),
     Reader("promptsource", _seeds(PROMPTSOURCE), _library("promptsource:glue/rte/templates.yaml")),
+    Reader("prompts", _seeds(PROMPTSOURCE), _prompt),
     Reader("templates", _seeds(TEMPLATES), _templates, heavy=True),
     Reader(
         "library_csv",
