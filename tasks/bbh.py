@@ -22,7 +22,6 @@ cluster of its task, so that tables by category have a row for each of the 23.
 import dataclasses
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -304,9 +303,7 @@ def register(folder: str) -> Suite:
     Raises:
         DataError: the folder is not as it should be, or another is registered in this process.
     """
-    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
-    _SUITE.register((folder,), lambda: _fill(folder))
-    return _SUITE
+    return _SUITE.register(_fill, folder)
 
 
 def _fill(folder: str) -> None:

@@ -25,7 +25,6 @@ Mixtures: `bigbench` has all tasks, and `bigbench_insta` those 14 that T0 and IN
 import dataclasses
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -283,9 +282,7 @@ def register(folder: str) -> Suite:
     Raises:
         DataError: the folder is not as it should be, or another is registered in this process.
     """
-    folder = folder if files.is_remote(folder) else os.path.realpath(folder)
-    _SUITE.register((folder,), lambda: _fill(folder))
-    return _SUITE
+    return _SUITE.register(_fill, folder)
 
 
 def _fill(folder: str) -> None:

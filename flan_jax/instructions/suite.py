@@ -1,10 +1,12 @@
 """What a task module registers of a folder: once a process, whole or not at all; can be undone."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import seqio
 
+from flan_jax import files
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, checks, mixtures, registration
 
@@ -23,34 +25,36 @@ class Suite:
         self.tasks: list[str] = []
         self.mixtures: list[str] = []
         self._cards: list[str] = []
-        self._asked: tuple[Any, ...] | None = None
+        self._asked: tuple[str | None, ...] | None = None
 
-    def register(self, asked: tuple[Any, ...], fill: Callable[[], None]) -> None:
+    def register(self, fill: Callable[..., None], *folders: str | None) -> "Suite":
         """Registers what `fill` adds, unless it is there.
 
         Args:
-            asked: folder and settings that it depends on.
-            fill: calls `add_task`, `add_card` and `add_mixture`.
+            fill: calls `add_task`, `add_card` and `add_mixture`; takes the folders.
+            *folders: that it reads, in the order in which it takes them; links are followed.
 
         Raises:
-            DataError: something else of this suite is registered in this process, a name is taken,
-                or `fill` raised it; nothing of the suite is registered then.
+            DataError: other folders are registered in this process, a name is taken, or `fill`
+                raised it; nothing of the suite is registered then.
         """
+        asked = tuple(folder and _real(folder) for folder in folders)
         if self._asked is not None and self._is_there():
             if asked != self._asked:
-                told = [" with ".join(map(str, one)) for one in (self._asked, asked)]
+                there, wanted = (" and ".join(filter(None, one)) for one in (self._asked, asked))
                 raise DataError(
-                    f"{self.title} is registered already from {told[0]}, so not from {told[1]}; "
-                    "one process reads one folder in one way (`unregister` undoes it)"
+                    f"{self.title} is registered already from {there}, so not from {wanted}; one "
+                    "process reads one folder (`unregister` undoes it)"
                 )
-            return
+            return self
         self.unregister()  # cards, say, that stayed when the registry was emptied by hand
         self._asked = asked
         try:
-            fill()
+            fill(*asked)
         except Exception:
             self.unregister()
             raise
+        return self
 
     def _is_there(self) -> bool:
         """Whether the registry still has what was registered; tests and notebooks empty it."""
@@ -88,3 +92,7 @@ class Suite:
         for name in self._cards:
             cards.remove_card(name)
         self.tasks, self.mixtures, self._cards, self._asked = [], [], [], None
+
+
+def _real(folder: str) -> str:
+    return folder if files.is_remote(folder) else os.path.realpath(folder)

@@ -24,7 +24,6 @@ A rendering depends on the example's id, the template and nothing else, also whe
 
 import dataclasses
 import functools
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -281,13 +280,7 @@ def register(folder: str, data: str | None = None) -> Suite:
     Raises:
         DataError: a folder is not as it should be, or others are registered in this process.
     """
-    folder, data = _real(folder), data and _real(data)
-    _SUITE.register((folder, data), lambda: _fill(folder, data))
-    return _SUITE
-
-
-def _real(folder: str) -> str:
-    return folder if files.is_remote(folder) else os.path.realpath(folder)
+    return _SUITE.register(_fill, folder, data)
 
 
 def _fill(folder: str, data: str | None) -> None:
