@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -167,13 +166,24 @@ def examples_of(mixture: PreparedMixture, most: int | None = None) -> list[tuple
 
     Args:
         mixture: the mixture.
-        most: of each task, so many from the first; None for all.
+        most: of each task, so many from the first, each with all of its options to be ranked; None
+            for all.
     """
     return [
         (units[0].spec.task, example)
         for units in mixture.units
-        for example in itertools.islice(units[0], most)
+        for example in _first(units[0], most)
     ]
+
+
+def _first(records: Iterable[Example], most: int | None) -> Iterator[Example]:
+    """Yields the records of the first examples; options of one follow each other."""
+    ids = set()
+    for record in records:
+        ids.add(record.ranked[0] if record.ranked else record.id)
+        if most is not None and len(ids) > most:
+            return
+        yield record
 
 
 def predict(

@@ -53,6 +53,8 @@ V1_COUNT = 100
 _MOST_INDEX = 10**9
 # Of a file of BIG-Bench Hard: its task.
 _BBH_NAME = re.compile(r"(?P<task>.+?)_(?:few|zero)_shot_.*", re.DOTALL)
+# A task of it whose answers are chains of thought.
+_COT_NAME = re.compile(r"bbh_.+_cot", re.DOTALL)
 _V1_NAME = re.compile(r"(?P<task>[^@]+)@.*_(?P<count>[1-9][0-9]{0,5})", re.DOTALL)
 
 
@@ -225,7 +227,10 @@ def _flan_jax_answer(row: Fields) -> Answer:
     carried = Reference(
         task, found_id, UNCATEGORIZED, row.texts("targets"), published=is_published(task)
     )
-    return Answer(row.text("prediction"), found_id, task, carried=carried)
+    said = row.text("prediction")
+    # As the task itself is scored.
+    said = final_answer(said) if _COT_NAME.fullmatch(task) else said
+    return Answer(said, found_id, task, carried=carried)
 
 
 def _read_ni_v1(file: epath.Path, text: str) -> Iterator[PredictionSet]:

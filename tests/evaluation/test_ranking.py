@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flan_jax import metrics
 from flan_jax.data.records import Example
-from flan_jax.evaluation import ranking
+from flan_jax.evaluation import generation, ranking
 from flan_jax.evaluation.generation import Partial
 from flan_jax.models.families import Model
 from flan_jax.models.t5 import T5Config
@@ -211,3 +211,19 @@ def test_a_model_whose_scores_are_not_numbers_wins_nothing(model, params, tmp_pa
     assert all(math.isnan(score) for p in again.predictions for score in p.scores)
     assert again.summary == summary == report.summarize("m", 0, again.predictions)
     assert {p.prediction for p in rank(model, broken, tmp_path, 8)} == {""}
+
+
+def test_so_many_examples_of_a_task_are_examples_and_not_options(tmp_path):
+    """EVAL_EXAMPLES = 2 of a task that ranks two options: four records, of two examples."""
+    import toy_ranked  # noqa: F401  (registers toy_choice_rank)
+
+    from flan_jax.data.prepare import prepare
+    from flan_jax.data.units import Renderings
+
+    mixture = prepare("toy_choice_rank", "test", Renderings(1, 0), str(tmp_path))
+    whole = generation.examples_of(mixture)
+    assert len(whole) == 12
+    first = generation.examples_of(mixture, 2)
+    assert [example.id for _, example in first] == [example.id for _, example in whole[:4]]
+    assert {example.ranked[0] for _, example in first} == {"test/0", "test/1"}
+    assert len(generation.examples_of(mixture, 99)) == 12
