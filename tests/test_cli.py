@@ -140,7 +140,7 @@ def test_other_verbs_take_gin(verb):
 
 # Options and arguments that are words; a new one that is a path has to say so.
 WORDS = {
-    "--aggregation", "--among", "--combine", "--coordinator_address", "--count_encoding",
+    "--aggregation", "--among", "--arms", "--combine", "--coordinator_address", "--count_encoding",
     "--diversity", "--encoding", "--engine", "--exclude", "--held-out", "--library", "--method",
     "--profile_steps", "--rates", "--run", "--split", "--target", "--target-source",
     "--target-task", "--template", "--transform", "--device", "names", "--beam",

@@ -24,7 +24,9 @@ TAKES_GIN = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("study", metavar="NAME", help="a study, a file of one, or `list`")
+    parser.add_argument(
+        "study", metavar="NAME", type=common.path, help="a study, a file of one, or `list`"
+    )
     parser.add_argument("--out", type=common.path, help="folder of everything (runs/NAME)")
     parser.add_argument("--seeds", type=common.whole(), help="seeds of each arm that is trained")
     parser.add_argument(
