@@ -71,10 +71,10 @@ def _split(text: str) -> list[str]:
 
     if os.path.exists(text):
         return [text]
-    parts = [common.path(part.strip()) for part in text.split(",")]
+    parts = [part.strip() for part in text.split(",")]
     if not all(parts):
         raise ConfigError(f"{quoted(text)} has nothing between two commas, or before or after one")
-    return list(dict.fromkeys(parts))
+    return list(dict.fromkeys(map(common.path, parts)))
 
 
 def _evaluate(args: argparse.Namespace) -> int:

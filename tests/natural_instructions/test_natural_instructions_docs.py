@@ -25,7 +25,10 @@ def stated_tasks():
 
 
 def rendered(module, task, name):
-    return module.encode(task, task["Instances"][0], name, Budget(10**6, str.split, " ".join))
+    arguments = task, task["Instances"][0], name, Budget(10**6, str.split, " ".join)
+    if module is encodings:
+        return module.encode_prompt(*arguments).text
+    return module.encode(*arguments)
 
 
 @pytest.mark.parametrize(
