@@ -167,11 +167,11 @@ def test_a_size_that_does_not_fit_is_one_clear_error(texts, size, message, tmp_p
 def test_texts_of_a_mixture_are_prompts_and_targets_of_every_task(monkeypatch):
     # No vocabulary is needed to train one.
     monkeypatch.setattr(vocabulary.VOCABULARY, "_pinned", "/nowhere/at/all.model")
-    texts = list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+    texts = list(train_vocabulary.mixture_texts("minilab_tiny_train", max_examples=23))
     assert len(texts) == 2 * 23 and all(isinstance(text, str) for text in texts)
-    assert texts == list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+    assert texts == list(train_vocabulary.mixture_texts("minilab_tiny_train", max_examples=23))
     with draws.rendering_context(seed=0, number=1):
-        assert texts != list(train_vocabulary.mixture_texts("minilab_train", max_examples=23))
+        assert texts != list(train_vocabulary.mixture_texts("minilab_tiny_train", max_examples=23))
     whole = list(train_vocabulary.mixture_texts("minilab_who_has", split="test"))
     assert len(whole) == 2 * 50
 
