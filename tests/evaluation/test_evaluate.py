@@ -41,7 +41,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, prepared_dir) -> pathlib.Path:
-    """A run that has learned the toy tasks well enough to get some of them right."""
+    """A run that has learned the toy tasks well enough to get some of them right.
+
+    Its vocabulary was said by the environment.
+    """
     folder = tmp_path_factory.mktemp("eval") / "run"
     gin = {
         "MODEL_DIR": folder,
@@ -52,9 +55,12 @@ def trained(tmp_path_factory, prepared_dir) -> pathlib.Path:
         "LEARNING_RATE": 0.05,
         "DROPOUT_RATE": 0.0,
         "EMB_DIM": 32,
+        "VOCABULARY": None,
     }
     flags = [f"--gin.{name}={value}" for name, value in gin.items()]
-    run(["train", "--gin_file=gin_configs/test/toy.gin", *flags])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("VOCABULARY", "byte")
+        run(["train", "--gin_file=gin_configs/test/toy.gin", *flags])
     return folder
 
 
@@ -340,30 +346,29 @@ def parts_of(checkpoint, *arguments: str) -> tuple[dict, str]:
     return config.macros(parts), said.getvalue()
 
 
-def train(folder, prepared_dir, *gin: str) -> pathlib.Path:
-    shape = ("TRAIN_STEPS=1", f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={folder}/run")
-    flags = [f"--gin.{text}" for text in (*shape, *gin)]
+@pytest.fixture(scope="module")
+def with_places(tmp_path_factory, prepared_dir) -> pathlib.Path:
+    """A run that was told of folders, and of a vocabulary that is no more."""
+    folder = tmp_path_factory.mktemp("places")
+    for name in ("tasks", "templates"):
+        (folder / name).mkdir()
+    vocabulary = shutil.copy(DEFAULT_MODEL, folder / "own.model")
+    gin = [
+        "TRAIN_STEPS=1", f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={folder}/run",
+        f"SUPER_NI_DIR={folder}/tasks", f"FLAN_TEMPLATES={folder}/templates",
+        f"VOCABULARY={vocabulary}",
+    ]  # fmt: skip
+    flags = [f"--gin.{text}" for text in gin]
     assert run(["train", "--gin_file=gin_configs/test/toy.gin", *flags]) == 0
+    vocabulary.unlink()
     return folder / "run"
 
 
-@pytest.fixture
-def with_places(tmp_path, prepared_dir) -> pathlib.Path:
-    for name in ("tasks", "templates"):
-        (tmp_path / name).mkdir()
-    shutil.copy(DEFAULT_MODEL, tmp_path / "own.model")
-    gin = [f"SUPER_NI_DIR={tmp_path}/tasks", f"FLAN_TEMPLATES={tmp_path}/templates"]
-    return train(tmp_path, prepared_dir, *gin, f"VOCABULARY={tmp_path}/own.model")
-
-
-def test_a_run_of_this_machine_knows_its_folders_and_a_copy_does_not(
-    with_places, tmp_path, monkeypatch
-):
-    monkeypatch.delenv("SUPER_NI_DIR")  # as training left it in this process
-    monkeypatch.delenv("FLAN_TEMPLATES")
-    names = {"SUPER_NI_DIR": f"{tmp_path}/tasks", "FLAN_TEMPLATES": f"{tmp_path}/templates"}
+def test_a_run_of_this_machine_knows_its_folders_and_a_copy_does_not(with_places, tmp_path):
+    folder = with_places.parent
+    names = {"SUPER_NI_DIR": f"{folder}/tasks", "FLAN_TEMPLATES": f"{folder}/templates"}
     text = (with_places / "checkpoints/1/run/metadata").read_text()
-    assert str(tmp_path) not in text
+    assert str(folder) not in text
     settings, said = parts_of(with_places, "--module=toy_tasks")
     assert {name: settings[name] for name in names} == names and said == ""
     assert settings["EMB_DIM"] == 16 and settings["MODEL_DIR"] is None
@@ -375,7 +380,6 @@ def test_a_run_of_this_machine_knows_its_folders_and_a_copy_does_not(
 
 
 def test_a_checkpoint_carries_its_vocabulary(with_places, tmp_path):
-    (tmp_path / "own.model").unlink()
     found = checkpoints.require(str(with_places), weights_only=True)
     copy = checkpoints.export_weights(found, str(tmp_path / "exported"))
     for where in (with_places, copy):
@@ -383,18 +387,17 @@ def test_a_checkpoint_carries_its_vocabulary(with_places, tmp_path):
         assert pathlib.Path(settings["VOCABULARY"]).parent.parent == found.path or where == copy
         out = tmp_path / where.name
         assert evaluate(where, out, "--gin.EVAL_EXAMPLES=1")["overall"]["n"] == 2
-    vocabulary = found.path / "vocabulary" / "sentencepiece.model"
+    damaged = shutil.copytree(with_places, tmp_path / "damaged")
+    vocabulary = damaged / "checkpoints/1/vocabulary/sentencepiece.model"
     assert vocabulary.read_bytes() == DEFAULT_MODEL.read_bytes()
     vocabulary.write_bytes(b"other")
     with pytest.raises(CheckpointError, match="vocabulary/sentencepiece.model has 5 of"):
-        checkpoints.require(f"{with_places}@1", weights_only=True)
+        checkpoints.require(f"{damaged}@1", weights_only=True)
 
 
-def test_a_vocabulary_of_the_environment_is_the_checkpoints(tmp_path, prepared_dir, monkeypatch):
-    monkeypatch.setenv("VOCABULARY", "byte")
-    folder = train(tmp_path, prepared_dir, "VOCABULARY=None")
+def test_a_vocabulary_of_the_environment_is_the_checkpoints(trained, monkeypatch):
     monkeypatch.setenv("VOCABULARY", "default")
-    assert parts_of(folder, "--module=toy_tasks")[0]["VOCABULARY"] == "byte"
+    assert parts_of(trained, "--module=toy_tasks")[0]["VOCABULARY"] == "byte"
 
 
 def test_places_of_the_text_of_before(trained, tmp_path):

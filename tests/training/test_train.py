@@ -31,10 +31,17 @@ def digest_of(capsys, *folders) -> str:
     return capsys.readouterr().out.strip()
 
 
+@pytest.fixture(scope="module")
+def four_steps(tmp_path_factory, prepared_dir) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("train") / "run"
+    toy(folder, prepared_dir)
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path, prepared_dir) -> pathlib.Path:
-    toy(tmp_path / "run", prepared_dir)
-    return tmp_path / "run"
+def trained(four_steps, tmp_path) -> pathlib.Path:
+    """A run of four steps, to be gone on with or damaged."""
+    return shutil.copytree(four_steps, tmp_path / "run")
 
 
 def test_a_run_leaves_checkpoints_metrics_and_configuration(trained):
