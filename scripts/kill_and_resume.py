@@ -21,6 +21,7 @@ import dataclasses
 import fnmatch
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -65,8 +66,13 @@ def run(argv: list[str], env: dict[str, str], timeout: float = 600) -> str:
 
 
 def digest(*model_dirs: str) -> str:
-    """Returns what `flan-jax digest` prints."""
-    return run([sys.executable, "-m", "flan_jax", "digest", *model_dirs], environment(1)).strip()
+    """Returns what `flan-jax digest` prints; it reads alone, and needs no process of its own."""
+    from flan_jax import cli
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        cli.run(["digest", *model_dirs])
+    return printed.getvalue().strip()
 
 
 def last_step(model_dir: str) -> int:

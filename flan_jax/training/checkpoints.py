@@ -176,6 +176,8 @@ def _first_sound(
     finished = False
     for step in [step for step in steps if before is None or step < before]:
         path = given / FOLDER / str(step)
+        # Asked first: its run may finish it while it is looked at.
+        was_finished = (path / MANIFEST).exists()
         try:
             return _open(path, weights_only, step)
         except _VanishedError:
@@ -184,7 +186,7 @@ def _first_sound(
             if isinstance(which, int):
                 raise
             report(f"{error}: trying the {'next best' if which == BEST else 'one before'}")
-            finished = finished or (path / MANIFEST).exists()
+            finished = finished or was_finished
     if finished or (steps and which == BEST):
         raise CheckpointError(f"none of the checkpoints in {given / FOLDER} is sound")
     return None

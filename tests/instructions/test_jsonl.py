@@ -298,9 +298,9 @@ def registered(tmp_path_factory):
     root = tmp_path_factory.mktemp("lines")
     path = write(root / "chats.jsonl", [FORMS["messages"](i) for i in range(60)])
     config.import_modules(f"jsonl:{path}")
-    other = write(root / "sums.jsonl", [FORMS["prompt"](i) for i in range(20)])
-    jsonl.register_jsonl("sums", other, validation=0, test=0)
-    mixtures.register_mixture("chats_and_sums", ["chats", "sums"])
+    other = write(root / "prompted_sums.jsonl", [FORMS["prompt"](i) for i in range(20)])
+    jsonl.register_jsonl("prompted_sums", other, validation=0, test=0)
+    mixtures.register_mixture("chats_and_sums", ["chats", "prompted_sums"])
     return path
 
 
@@ -321,7 +321,7 @@ def test_what_is_prepared_follows_the_layout(registered, in_use, tmp_path):
         (None, "chats", count),
     ):  # fmt: skip
         found = prepared(layout)
-        assert found.rates == {task: count, "sums": 20}
+        assert found.rates == {task: count, "prompted_sums": 20}
         assert [table.count for table in found.tables] == [examples, 20]
     whole, turns, last = (
         prepared(layout, "chats").units[0][0].read([0])[0]

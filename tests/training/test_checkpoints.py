@@ -310,6 +310,23 @@ def test_a_checkpoint_that_its_run_removes_while_it_is_read(tmp_path, monkeypatc
     assert "vanished while it was looked at: looking again" in told[0]
 
 
+def test_a_checkpoint_that_its_run_finishes_while_it_is_looked_at(tmp_path, monkeypatch):
+    """It counts as a save that is not finished yet, not as a damaged one."""
+    proof = saved(tmp_path, 1) / FOLDER / "1" / manifest.MANIFEST
+    text = proof.read_text()
+    proof.unlink()
+    real = checkpoints.verify
+
+    def late(*args, **kwargs):
+        why = real(*args, **kwargs)
+        proof.write_text(text)
+        return why
+
+    monkeypatch.setattr(checkpoints, "verify", late)
+    assert checkpoints.find(str(tmp_path), lambda text: None) is None
+    assert checkpoints.find(str(tmp_path)).step == 1
+
+
 def test_what_is_read_is_not_removed(tmp_path):
     saved(tmp_path, 1)
     found = checkpoints.require(str(tmp_path))

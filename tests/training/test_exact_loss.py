@@ -46,6 +46,14 @@ MODELS = {
 FAMILIES = pytest.mark.parametrize("family", MODELS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_as_users_have_it():
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def examples_of(count: int = 8, seed: int = 0):
     """Prompts and answers of very different lengths; answers end in EOS, as records have them."""
     rng = np.random.default_rng(seed)
@@ -226,8 +234,7 @@ def gradients_on_meshes():
 
 
 def test_one_gradient_on_every_mesh():
-    # Numbers do not depend on how well the code is optimized, and it compiles in half the time.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, __file__],
         env={**os.environ, "XLA_FLAGS": flags, "NPROC": "32"},

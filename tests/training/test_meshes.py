@@ -19,8 +19,7 @@ from flan_jax.training import state as state_lib
 from flan_jax.training.optimizers import Optimizer
 
 HERE = pathlib.Path(__file__).parent
-# Numbers do not depend on how well the code is optimized, and it compiles in half the time.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+FLAGS = "--xla_force_host_platform_device_count=8"
 # A device that waits for others in a collective holds a thread of XLA's pool, which has as many as
 # there are devices: two collectives at once can leave none to arrive. NPROC makes the pool larger.
 CASES = [
