@@ -124,7 +124,7 @@ def in_full(path: str) -> str:
     if (
         colon
         and rest.startswith("~")
-        and scheme in ("selected", "t5", "hf", "gguf", "t5x", "peft", "jsonl")
+        and scheme in ("selected", "t5", "hf", "gguf", "t5x", "peft", "jsonl", "data")
     ):
         return f"{scheme}:{os.path.expanduser(rest)}"
     return os.path.expanduser(path) if path.startswith("~") else path
@@ -245,6 +245,7 @@ _EVALUATION = [
     *_declare(COUNT, "EVAL_BATCH_SIZE", "EVAL_STEPS", "NUM_BEAMS", "NUM_OUTPUTS"),
     *_declare(COUNT, "EVAL_EXAMPLES", "EVAL_PERIOD", none=True),
     *_declare(Text(), "EVAL_SPLIT"),
+    *_declare(OneOf(("sum", "per_token", "per_character", "unconditional")), "RANK_SCORE"),
     *_declare(OneOf(("greedy", "sample", "beam")), "DECODING"),
     *_declare(Number(1e-6), "TEMPERATURE"),
     *_declare(Whole(0), "TOP_K"),

@@ -13,7 +13,10 @@ from typing import Any
 # By prefix: module and function. A mixture is made from the whole name.
 MIXTURES: Mapping[str, tuple[str, str]] = {"selected": ("flan_jax.selector.manifest", "resolve")}
 # A task module that is no code: what follows the colon is a file, and what it says becomes tasks.
-MODULES: Mapping[str, tuple[str, str]] = {"jsonl": ("flan_jax.instructions.jsonl", "import_file")}
+MODULES: Mapping[str, tuple[str, str]] = {
+    "jsonl": ("flan_jax.instructions.jsonl", "import_file"),
+    "data": ("flan_jax.instructions.test_sets", "import_file"),
+}
 # An encoder of instructions (`selector.encoders.Encoder`) is made from what follows the colon.
 ENCODERS: Mapping[str, tuple[str, str]] = {
     "t5": ("flan_jax.evaluation.embedding", "CheckpointEncoder")

@@ -30,7 +30,7 @@ from etils import epath
 
 from flan_jax import files, json_files, metrics, settings
 from flan_jax.errors import DataError, did_you_mean, quoted
-from flan_jax.instructions import cards, registration, rendering
+from flan_jax.instructions import cards, protocols, registration, rendering
 from flan_jax.instructions.file_index import FileIndex, KnownFile
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.suite import Suite
@@ -63,6 +63,8 @@ INSTRUCTIONS: Mapping[str, str] = {
     "word_sorting": "Put the words into alphabetical order, with single spaces between them.",
 }
 _SIZES = ("three", "five", "seven")
+# In each of the published prompts.
+_EXEMPLARS = 3
 # Files of tasks that come in several sizes.
 _SIZED = {
     f"{task}_{size}_objects": task
@@ -322,6 +324,7 @@ def _register_entry(entry: Entry) -> dict[str, str]:
     names = {"": whole, "generate": f"{whole}_generate" if entry.ranked else whole}
     if entry.prompt:
         names["fewshot"] = f"{whole}_fewshot"
+        protocols.declare_shots(names["fewshot"], _EXEMPLARS)
     names["cot"] = f"{whole}_cot"
     source = registration.rows_source(
         functools.partial(_rows, entry),

@@ -43,6 +43,18 @@ def shared_data() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def compiled_as_users_have_it() -> Iterator[None]:
+    """For tests about the last place, and for models that are large."""
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_elsewhere() -> Iterator[None]:
     """Settings that a run, or a fixture of a module, leaves behind do not reach the next test."""

@@ -14,12 +14,12 @@ from flan_jax import files, macros, terminal
 from flan_jax.data.prepare import PreparedMixture, prepare
 from flan_jax.data.records import Example
 from flan_jax.data.units import Renderings
-from flan_jax.evaluation import generation, ranking
+from flan_jax.evaluation import generation, provenance, ranking
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
 from flan_jax.modules import module_list
-from flan_jax.scoring import report
+from flan_jax.scoring import report, template_spread
 from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import processes, restore
@@ -46,6 +46,7 @@ class EvalConfig:
         mesh_shape: overrides the preset's devices by mesh axis.
         base_checkpoint_path: what the frozen weights of a tuned model are read from; None where
             this machine remembers it.
+        rank_score: what options are ranked by, see `ranking`.
     """
 
     model: Any
@@ -62,6 +63,7 @@ class EvalConfig:
     sharding: str = "data"
     mesh_shape: Mapping[str, int] | None = None
     base_checkpoint_path: str | None = None
+    rank_score: str = "sum"
 
     def __post_init__(self) -> None:
         macros.check(
@@ -71,6 +73,7 @@ class EvalConfig:
             EVAL_EXAMPLES=self.examples,
             RENDER_SEED=self.render_seed,
             SEED=self.seed,
+            RANK_SCORE=self.rank_score,
         )
 
 
@@ -137,6 +140,7 @@ def evaluate(
     out: str,
     say: Callable[[str], None] = terminal.say_aside,
     fresh: bool = False,
+    protocol: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Scores a checkpoint (or, where None, the untrained model) and writes the results.
 
@@ -149,6 +153,7 @@ def evaluate(
         out: folder for metrics.json and predictions.jsonl.
         say: called with what happens, a line at a time.
         fresh: prepare the examples again, also where they are prepared.
+        protocol: what metrics.json is to say of how the mixture was chosen.
 
     Returns:
         The content of metrics.json.
@@ -158,9 +163,9 @@ def evaluate(
             be written or is in use by another evaluation.
     """
     if not processes.is_first():
-        return _evaluate(config, checkpoint, out, lambda text: None, fresh)
+        return _evaluate(config, checkpoint, out, lambda text: None, fresh, protocol or {})
     with files.lock_folder(files.check_out_folder(out)):
-        summary = _evaluate(config, checkpoint, out, say, fresh)
+        summary = _evaluate(config, checkpoint, out, say, fresh, protocol or {})
     for note in report.notes(summary):
         terminal.warn(note)
     return summary
@@ -172,6 +177,7 @@ def _evaluate(
     out: str,
     say: Callable[[str], None],
     fresh: bool,
+    protocol: Mapping[str, Any],
 ) -> dict[str, Any]:
     if not isinstance(checkpoint, Examinee):
         checkpoint = Examinee(config, checkpoint, say)
@@ -201,15 +207,23 @@ def _evaluate(
         config.decoding.describe(),
         config.examples,
         *([VOCABULARY.end_ids] if VOCABULARY.end_ids else []),
+        *([config.rank_score] if config.rank_score != "sum" else []),
+        *([protocol] if protocol else []),
     ]
     # Of all that the answers depend on: neither finished nor partial ones of another are used.
     identity_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def finish(predictions: Sequence[Prediction]) -> dict[str, Any]:
         summary = report.summarize(config.mixture, found.step if found else 0, predictions)
+        if spreads := template_spread.spreads(summary["by_task"]):
+            summary["by_templates"] = spreads
+        summary |= protocol
         summary["decoding"] = config.decoding.describe()
+        if any(prediction.scores for prediction in predictions):
+            summary["rank_score"] = config.rank_score
         if mixture.left_out:
             summary["left_out"] = list(mixture.left_out)
+        summary["made_by"] = provenance.of_evaluation(config, examinee, mixture)
         if processes.is_first():
             report.write(out, summary, predictions, identity_hash)
         return summary
@@ -238,7 +252,7 @@ def _evaluate(
         predictions += generation.predict(generator, asked, partial, progress)
     if ranked:
         scorer = ranking.Scorer(model, params, *lengths, batch_size, mesh)
-        predictions += ranking.rank(scorer, ranked, partial, progress)
+        predictions += ranking.rank(scorer, ranked, partial, progress, config.rank_score)
     summary = finish(predictions)
     if processes.is_first():
         path.unlink(missing_ok=True)

@@ -2,14 +2,19 @@
 
 The score of an option is the sum of the log-likelihoods of its tokens, EOS included and not
 divided by their number, as FLAN and T0 rank (Wei et al. 2022, section 2.4; Sanh et al. 2022,
-section 5.2). All options of an example share one encoding of its prompt. What equal scores and
-scores that are not finite count is said in `metrics.rank_choices`; options with equal token ids
-have an equal score, whatever a batch's rounding makes of them.
+section 5.2). RANK_SCORE chooses another: `per_token` divides it by that number, `per_character` by
+the characters of the option, and `unconditional` takes from it the log-likelihood after "Answer:"
+alone (Brown et al. 2020, section 2.4, has the first and the last).
+
+All options of an example share one encoding of its prompt. What equal scores and scores that are
+not finite count is said in `metrics.rank_choices`; options with equal token ids have an equal
+score, whatever a batch's rounding makes of them.
 """
 
 import collections
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -28,6 +33,10 @@ from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
 
 Record = tuple[str, Example]
+SCORES = ("sum", "per_token", "per_character", "unconditional")
+# What stands before an option whose prompt is left out, and under which name its scores are kept.
+_UNCONDITIONAL = "Answer:"
+_WITHOUT_PROMPT = "\x1fwithout prompt"
 
 
 @functools.lru_cache(maxsize=4)
@@ -123,6 +132,7 @@ def rank(
     records: Sequence[Record],
     scores: Partial,
     progress: Callable[[int], None] = lambda done: None,
+    normalization: str = "sum",
 ) -> list[Prediction]:
     """Ranks the options of examples.
 
@@ -131,27 +141,84 @@ def rank(
         records: options, each with its task.
         scores: those of an earlier attempt; gets the new ones.
         progress: called with the number of options that were scored at a time.
+        normalization: one of `SCORES`.
 
     Returns:
         One prediction an example, in the order of the records.
     """
-    todo = [(task, record) for task, record in records if (task, record.id) not in scores]
+    _score_all(scorer, records, scores, progress)
+    framing = scorer.model.layout(VOCABULARY).framing
+    alone = None
+    if normalization == "unconditional":
+        alone = [_without_prompt(record) for _, record in records]
+        _score_all(scorer, list(dict(zip(map(_key, alone), alone, strict=True)).values()), scores)
+    examples: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+    for position, (task, record) in enumerate(records):
+        examples[task, example_id(record)].append(position)
+    found = []
+    for (task, _), positions in examples.items():
+        ordered = sorted(positions, key=lambda position: _index(records[position][1]))
+        options = [records[position][1] for position in ordered]
+        tokens = [framing.answer(o.targets, scorer.targets_length) for o in options]
+        own = [_number(scores[task, option.id]) for option in options]
+        before = [_number(scores[_key(alone[position])]) for position in ordered] if alone else None
+        values = _as_tokens_differ(tokens, _normalized(normalization, own, options, tokens, before))
+        found.append(_prediction(task, options, values))
+    return found
+
+
+def _score_all(
+    scorer: Scorer,
+    records: Sequence[Record],
+    scores: Partial,
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Scores the records that have no score yet."""
+    todo = [record for record in records if _key(record) not in scores]
     progress(len(records) - len(todo))
     for batch in scorer.batches(todo):
-        keys = [(task, record.id) for task, record in batch]
-        scores.add(dict(zip(keys, scorer.score(batch), strict=True)))
+        scores.add(dict(zip(map(_key, batch), scorer.score(batch), strict=True)))
         progress(len(batch))
-    examples: dict[tuple[str, str], list[Example]] = collections.defaultdict(list)
-    for task, record in records:
-        examples[task, example_id(record)].append(record)
-    found = []
-    framing = scorer.model.layout(VOCABULARY).framing
-    for (task, _), options in examples.items():
-        ordered = sorted(options, key=_index)
-        tokens = [framing.answer(o.targets, scorer.targets_length) for o in ordered]
-        own = [_number(scores[task, option.id]) for option in ordered]
-        found.append(_prediction(task, ordered, _as_tokens_differ(tokens, own)))
-    return found
+
+
+def _key(record: Record) -> tuple[str, str]:
+    task, example = record
+    return task, example.id
+
+
+def _without_prompt(record: Example) -> Record:
+    """Returns an option after nothing that is asked; one for all examples that have it."""
+    tokens = np.array([*VOCABULARY.encode(_UNCONDITIONAL), VOCABULARY.eos_id], np.int32)
+    name = hashlib.sha256(record.targets.astype(np.int64).tobytes()).hexdigest()
+    # Options of one prompt are scored together, as those of an example are.
+    return _WITHOUT_PROMPT, dataclasses.replace(
+        record, id=name, inputs=tokens, ranked=("", 0, False)
+    )
+
+
+def _normalized(
+    normalization: str,
+    sums: Sequence[float],
+    options: Sequence[Example],
+    tokens: Sequence[np.ndarray],
+    before: Sequence[float] | None,
+) -> list[float]:
+    """Returns what options are ranked by.
+
+    Args:
+        normalization: one of `SCORES`.
+        sums: summed log-likelihoods.
+        options: the options.
+        tokens: of each.
+        before: summed log-likelihoods without the prompt.
+    """
+    if normalization == "per_token":
+        return [total / max(len(own), 1) for total, own in zip(sums, tokens, strict=True)]
+    if normalization == "per_character":
+        return [total / max(len(o.target), 1) for total, o in zip(sums, options, strict=True)]
+    if before is not None:
+        return [total - alone for total, alone in zip(sums, before, strict=True)]
+    return list(sums)
 
 
 def _as_tokens_differ(tokens: Sequence[np.ndarray], scores: Sequence[float]) -> list[float]:

@@ -21,7 +21,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import cards, checks, pipelines, recipes, registration, rendering
+from flan_jax.instructions import (
+    cards,
+    checks,
+    pipelines,
+    protocols,
+    recipes,
+    registration,
+    rendering,
+)
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.fewshot import Exemplars, FewShot
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
@@ -35,7 +43,6 @@ Row = Mapping[str, Any]
 # What a row says: a text by field name, "answer" among them, which is what is trained on; "options"
 # and "references", all answers that count as right, are lists, where each example has its own.
 Fields = Mapping[str, Any]
-FEWSHOT = "_fewshot"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +181,7 @@ def variants(dataset: Dataset, template_counts: Sequence[int] = ()) -> Iterator[
         for name, chosen, ranked in kinds:
             yield Variant(name, chosen, ranked, False, having)
             if "train" in splits:
-                yield Variant(name + FEWSHOT, chosen, ranked, True, having)
+                yield Variant(name + protocols.FEWSHOT, chosen, ranked, True, having)
 
 
 def draw_template(templates: Mapping[str, Template], split: str, draws: Draws) -> str:
@@ -353,6 +360,8 @@ def register_dataset(
             metric_fns=(dataset.rank_metrics if variant.ranked else dataset.metrics) or None,
             ranked=variant.ranked,
         )
+    for drawing, alone in _template_sets(dataset).items():
+        protocols.declare_templates(name + drawing, [name + suffix for suffix in alone])
     card = cards.register_card(_card(dataset, name, module, registered))
     made_from = _REGISTERED[name]
     checks.declare(
@@ -361,6 +370,20 @@ def register_dataset(
         lambda: rendered_texts(dataset, made_from.samples),
     )
     return card
+
+
+def _template_sets(dataset: Dataset) -> dict[str, list[str]]:
+    """Returns suffixes of tasks that are asked in one template, by that of the one that draws."""
+    sets: dict[str, list[str]] = {}
+    for variant in variants(dataset):
+        (template_id, template), *others = variant.templates.items()
+        if others or template.reversed or not variant.suffix.startswith(f"_{template_id}"):
+            continue
+        if template_id not in dataset.named_templates:
+            continue
+        drawing = variant.suffix.removeprefix(f"_{template_id}")
+        sets.setdefault(drawing, []).append(variant.suffix)
+    return sets
 
 
 def _facts(dataset: Dataset, variant: Variant) -> dict[str, Any]:

@@ -167,14 +167,28 @@ def import_file(path: str) -> types.ModuleType:
     Raises:
         DataError: see `register_jsonl`.
     """
+    return import_as("jsonl", path, register_jsonl)
+
+
+def import_as(prefix: str, path: str, register: Callable[[str, str], Any]) -> types.ModuleType:
+    """Registers a file of tasks under its own name, once, and says so.
+
+    Args:
+        prefix: what stands before the colon, where a module is named by this file.
+        path: the file.
+        register: takes a task's name and the file, and returns what it read, in words by `str`.
+
+    Returns:
+        See `import_file`.
+    """
     import multiprocessing
 
-    module = types.ModuleType(_module_of(path))
+    module = types.ModuleType(f"{prefix}:{os.path.abspath(files.user_path(path))}")
     if module.__name__ in sys.modules:
         return sys.modules[module.__name__]
     name = task_name(path)
     with within(module.__name__):
-        found = register_jsonl(name, path)
+        found = register(name, path)
     if multiprocessing.parent_process() is None:  # workers need not repeat it
         terminal.say_aside(f"{path}: task {name!r}, {found}")
     sys.modules[module.__name__] = module

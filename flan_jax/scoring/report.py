@@ -25,6 +25,7 @@ IDENTITY_FILE = ".evaluated"
 SCORES_FORMAT = 2
 # What is added up and not averaged.
 COUNTS = ("ties", "not_finite", "n")
+LOWER_IS_BETTER = ("edit_distance",)
 _LABELS = {
     "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum",
     "bleu": "BLEU", "em": "EM", "f1": "F1", "macro_f1": "macro F1",

@@ -6,8 +6,9 @@ Training mixtures draw a dataset in proportion to its training examples, at most
 
 * `flan_all`FORM, `flan_except_<cluster>`FORM, `flan_<cluster>_eval`FORM;
 * `flan_<cluster>_eval_rank`, `_eval_rank_fewshot`: its classifications, by rank classification;
-* `flan_<cluster>_eval_templates`: one task a template that states the task, for the mean over
-  templates and for the best one on the validation split (section 3);
+* `flan_<cluster>_eval_templates`, `_eval_rank_templates`, `_eval_rank_templates_fewshot`: one task
+  a template that states the task, for the mean over templates and for the best one on the
+  validation split (section 3);
 * `flan_all_<k>templates`, `flan_except_<cluster>_<k>templates`: the first k of ten templates;
 * `flan_train_<n>clusters`: the first n clusters in the order of figure 6;
 * `flan_train_<n>per_cluster_<k>templates`: n datasets of each of these seven clusters (appendix
@@ -110,15 +111,24 @@ def _evaluations(name: str, datasets: Sequence[Dataset]) -> None:
     for form in FORMS:
         having = [d for d in datasets if "fewshot" not in form or "train" in d.splits]
         _uniform(name + form, (d.name + form for d in having))
+    _in_each_template(name, datasets, "")
     ranked = [d for d in datasets if d.classification]
     if ranked:
         _uniform(f"{name}_rank", (f"{d.name}_rank" for d in ranked))
         having = [d for d in ranked if "train" in d.splits]
         _uniform(f"{name}_rank_fewshot", (f"{d.name}_rank_fewshot" for d in having))
+        _in_each_template(f"{name}_rank", ranked, "_rank")
+        _in_each_template(f"{name}_rank", having, "_rank", "_fewshot")
+
+
+def _in_each_template(
+    name: str, datasets: Sequence[Dataset], ranked: str, fewshot: str = ""
+) -> None:
+    """Registers one task a template that states the task."""
     straight = (
-        f"{d.name}_{name_}"
+        f"{d.name}_{template_id}{ranked}{fewshot}"
         for d in datasets
-        for name_, template in d.named_templates.items()
+        for template_id, template in d.named_templates.items()
         if not template.reversed
     )
-    _uniform(f"{name}_templates", straight)
+    _uniform(f"{name}_templates{fewshot}", straight)

@@ -37,6 +37,7 @@ from flan_jax.instructions import (
     cards,
     pipelines,
     promptsource,
+    protocols,
     rendering,
     row_files,
     sandbox,
@@ -310,6 +311,10 @@ def _ranked_tasks(entry: Entry) -> list[str]:
     return [f"{PREFIX}{entry.name}_{key}{RANK}" for key in entry.ranked]
 
 
+def _generated(entry: Entry) -> list[str]:
+    return [f"{PREFIX}{entry.name}_{key}" for key in entry.original or entry.templates]
+
+
 def _register_entry(entry: Entry) -> None:
     whole = f"{PREFIX}{entry.name}"
     variants: list[tuple[str, list[str], bool]] = [(whole, list(entry.templates), False)]
@@ -333,6 +338,9 @@ def _register_entry(entry: Entry) -> None:
         functools.partial(_texts, entry),
     )
     _SUITE.add_mixture(f"{whole}_eval_rank", dict.fromkeys(_ranked_tasks(entry), 1.0))
+    for drawing, alone in ((f"{whole}{RANK}", _ranked_tasks(entry)), (whole, _generated(entry))):
+        if alone:
+            protocols.declare_templates(drawing, alone)
 
 
 def _facts(entry: Entry, keys: Sequence[str]) -> dict[str, Any]:

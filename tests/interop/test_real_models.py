@@ -22,7 +22,11 @@ from flan_jax.interop.published import Published
 from flan_jax.models.decoding import greedy_decode
 from flan_jax.models.framing import Framing, pad
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("compiled_as_users_have_it"),
+]
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("gguf")

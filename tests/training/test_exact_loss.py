@@ -44,14 +44,7 @@ MODELS = {
     ),
 }  # fmt: skip
 FAMILIES = pytest.mark.parametrize("family", MODELS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_as_users_have_it():
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compiled_as_users_have_it")
 
 
 def examples_of(count: int = 8, seed: int = 0):
@@ -196,7 +189,8 @@ def test_nothing_leaks_between_examples_of_a_row(cases, family):
 
     first, second = map(of_the_second, neighbours)
     assert np.array_equal(first, second)
-    assert apart(first, case.reference([examples[1]])[0]) < EXACT
+    # The rounding of one example has none of the others' to cancel it.
+    assert apart(first, case.reference([examples[1]])[0]) < 2 * EXACT
 
 
 @FAMILIES
