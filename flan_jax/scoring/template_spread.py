@@ -42,7 +42,7 @@ def main_metric(scores: Mapping[str, Any]) -> str:
 
 def _spread(scores: Mapping[str, float]) -> dict[str, Any]:
     values = list(scores.values())
-    quartiles: np.ndarray = np.quantile(values, [0.25, 0.75])
+    quartiles = np.quantile(np.asarray(values), [0.25, 0.75]).tolist()
     numbers: dict[str, float] = {
         "mean": statistics.fmean(values), "std": statistics.stdev(values),
         "median": statistics.median(values), "q1": quartiles[0], "q3": quartiles[1],

@@ -70,8 +70,10 @@ def test_a_test_set_of_ones_own(trained, tmp_path, monkeypatch, capsys):
         assert all(text.endswith(("ANSWER: yes", "ANSWER: no, it is not")) for text in exemplars)
 
     # An answer of several right ones; nothing to rank.
-    rows = [{"instruction": "Say a colour.", "targets": ["red", "blue"]}, CLASSES[0]]
-    del rows[1]["options"]
+    rows = [
+        {"instruction": "Say a colour.", "targets": ["red", "blue"]},
+        {"instruction": "Say yes.", "targets": ["yes"]},
+    ]
     written(tmp_path / "asked.jsonl", rows)
     metrics = evaluate(trained, tmp_path / "asked", "--data=asked.jsonl")
     assert {"rougeL", "exact_match"} <= set(metrics["overall"]) and "rank_score" not in metrics
