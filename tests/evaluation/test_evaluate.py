@@ -79,7 +79,8 @@ def predictions_of(out) -> list[dict]:
 
 def test_tables_metrics_and_predictions(trained, tmp_path, capsys):
     metrics = evaluate(trained, tmp_path)
-    assert list(metrics) == ["mixture", "step", "overall", "by_category", "by_task", "decoding"]
+    scores = ["mixture", "step", "overall", "by_category", "by_task"]
+    assert list(metrics) == [*scores, "decoding", "made_by"]
     assert metrics["decoding"] == {"method": "greedy"}
     assert metrics["mixture"] == "toy_train" and metrics["step"] == 150
     assert set(metrics["by_task"]) == {"toy_copy", "toy_upper"}
@@ -156,7 +157,7 @@ def test_the_number_of_examples_is_checked(trained, tmp_path):
 def test_metrics_are_those_of_the_predictions(trained, tmp_path):
     metrics = evaluate(trained, tmp_path)
     rows = [Prediction.from_json(json.dumps(p)) for p in predictions_of(tmp_path)]
-    del metrics["decoding"]
+    del metrics["decoding"], metrics["made_by"]
     assert report.summarize("toy_train", 150, rows) == metrics
     assert any(row.prediction for row in rows)
 

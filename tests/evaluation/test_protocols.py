@@ -6,6 +6,7 @@ import pathlib
 import statistics
 
 import pytest
+import super_ni_test_set
 
 from flan_jax.cli import run
 from flan_jax.errors import ConfigError, DataError
@@ -78,6 +79,16 @@ def test_a_test_set_of_ones_own(trained, tmp_path, monkeypatch, capsys):
     metrics = evaluate(trained, tmp_path / "asked", "--data=asked.jsonl")
     assert {"rougeL", "exact_match"} <= set(metrics["overall"]) and "rank_score" not in metrics
     assert predictions_of(tmp_path / "asked")[0]["targets"] == ["red", "blue"]
+
+
+def test_a_task_of_super_ni_as_a_test_set(shared_data, tmp_path):
+    tasks = shared_data / "super_ni/tasks"
+    lines = super_ni_test_set.lines_of(str(tasks / "task1388_cb_entailment.json"))
+    found = test_sets.read_test_set(str(written(tmp_path / "cb.jsonl", lines)))
+    assert len(found.rows) == 100 and found.ranked
+    assert found.rows[0]["answers"] == ["Contradiction", "Entailment", "Neutral"]
+    with pytest.raises(DataError, match="100 different answers are no classification"):
+        super_ni_test_set.lines_of(str(tasks / "task059_ropes_story_generation.json"))
 
 
 GOOD = {"instruction": "Say it.", "targets": ["a"], "options": ["a", "b"]}
