@@ -33,11 +33,11 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, file_index, mixtures, registration
+from flan_jax.instructions.budgets import Budget
 from flan_jax.instructions.draws import Draws
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings_v1, schema, schema_v1
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.scoring import references
 from tasks.natural_instructions import index
 

@@ -32,11 +32,11 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions.budgets import Budget, Overflow
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings
-from flan_jax.natural_instructions.budgets import Budget, Overflow
 from flan_jax.natural_instructions.schema import Instance, SchemaTask
 from tasks.natural_instructions import index
 from tasks.natural_instructions.super_ni_mixtures import (

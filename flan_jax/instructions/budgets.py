@@ -1,4 +1,4 @@
-"""Budgets of tokens, and what fits into one; for the encodings of both releases."""
+"""Budgets of tokens, and what of a prompt fits into one."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -117,7 +117,7 @@ def shortened_query(query: Callable[[str], str], source: str, tail: str, fitter:
     Raises:
         ConfigError: the budget does not even hold the tail.
     """
-    prompt = fitter.longest(lambda size: query(_ends(source, size)), len(source))
+    prompt = fitter.longest(lambda size: query(ends(source, size)), len(source))
     if prompt is None:
         bare = query("")
         spare = len(bare) - len(tail)
@@ -135,7 +135,7 @@ def head(text: str, size: int) -> str:
     return text[:size].rstrip()
 
 
-def _ends(text: str, size: int) -> str:
+def ends(text: str, size: int) -> str:
     """Returns about `size` characters of a text, half from its start and half from its end."""
     if size >= len(text):
         return text
