@@ -76,7 +76,9 @@ def beginning(text: str, size: int) -> str:
 
     No letter is parted from its accents.
     """
-    while 0 < size < len(text) and _belongs(text, size):
+    if size >= len(text):
+        return text
+    while size and _belongs(text, size):
         size -= 1
     return budgets.head(text, size)
 
@@ -133,22 +135,31 @@ def fit_within(prompt: str, draft: Draft | None, within: Budget) -> tuple[str, F
         fewer = fitter.longest(lambda kept: draft.write({}, count - kept) or prompt, count)
         if fewer is not None:
             return fewer, Fit.WHOLE
-    shorter = _shortened(prompt, draft, fitter)
+    # Some templates of others ask nothing of a row in which a text is empty.
+    texts = draft.texts()
+    tried = (_shortened(prompt, draft, texts, fitter, least) for least in (0, 1))
+    shorter = next(filter(None, tried), None)
     if shorter is None:
         return (draft.write({}, count) or prompt) if count else prompt, Fit.TOO_LONG
     return shorter, Fit.SHORTENED
 
 
-def _shortened(prompt: str, draft: Draft, fitter: Fitter) -> str | None:
+def _shortened(prompt: str, draft: Draft, texts: Texts, fitter: Fitter, least: int) -> str | None:
     """Returns the prompt with as much of its texts as fits; None where it would not without them.
 
     One number says how much there is of all texts: it lets the short ones grow, then the long ones.
+
+    Args:
+        prompt: as it was.
+        draft: how it is written anew.
+        texts: what may be shortened.
+        fitter: of the budget.
+        least: characters that are left of each text.
     """
-    texts = draft.texts()
 
     def write(size: int) -> str:
         cut = {
-            name: draft.cut(text, max(0, size - SHORT) if len(text) > SHORT else size)
+            name: draft.cut(text, max(least, size - SHORT if len(text) > SHORT else size))
             for name, text in texts.items()
         }
         written = draft.write(cut, draft.exemplars)
