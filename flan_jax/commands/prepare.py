@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _print_fits(prepared: Any) -> None:
     """Prints of which tasks PROMPT_BUDGET shortened prompts, in all renderings together."""
-    from flan_jax.instructions.long_prompts import Fit, prompt_budget
+    from flan_jax.instructions.budgets import Fit
+    from flan_jax.instructions.long_prompts import prompt_budget
 
     rows = {task: counts for task, counts in prepared.fits.items() if any(counts.values())}
     if not rows:

@@ -217,7 +217,8 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
 
 def _said_of(fit: int) -> str:
     """Returns what is to be known of a prompt that was longer than PROMPT_BUDGET."""
-    from flan_jax.instructions.long_prompts import SETTING, Fit
+    from flan_jax.instructions.budgets import Fit
+    from flan_jax.instructions.long_prompts import SETTING
 
     return {Fit.SHORTENED: ", shortened", Fit.TOO_LONG: f", longer than {SETTING}"}.get(
         Fit(fit), ""

@@ -22,7 +22,7 @@ from flan_jax.data.records import Unit, UnitSpec, problem
 from flan_jax.data.units import Renderings, count_examples, prepare_unit, unit_specs
 from flan_jax.errors import DataError
 from flan_jax.instructions import long_prompts, mixtures, tfds_source
-from flan_jax.instructions.long_prompts import Fit
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.recipes import get_recipe
 from flan_jax.terminal import Progress
 

@@ -39,8 +39,8 @@ from etils import epath
 
 from flan_jax import files, json_files
 from flan_jax.errors import DataError, OutputError, border
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.draws import RenderingKey
-from flan_jax.instructions.long_prompts import Fit
 
 FORMAT = 2
 RECORDS, TABLE, INDEX = "records.array_record", "table.npz", "index.json"
@@ -65,7 +65,7 @@ class Example:
         ranked: of an option to be scored: id of its example, index, and whether it is right.
         counted: of each target 1 where a loss counts it, else 0; None where it counts all, and a
             record says nothing then.
-        fit: what became of the prompt, a `long_prompts.Fit`; a record says nothing where it is
+        fit: what became of the prompt, a `budgets.Fit`; a record says nothing where it is
             whole.
     """
 

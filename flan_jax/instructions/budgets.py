@@ -1,6 +1,7 @@
 """Budgets of tokens, and what of a prompt fits into one."""
 
 import dataclasses
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,6 +17,14 @@ _EXTRA_TOKENS = 2
 # A cut moves back to the nearest blank if it is at most so many characters away, so that words
 # stay whole where a language writes blanks.
 _WORD_REACH = 24
+
+
+class Fit(enum.IntEnum):
+    """What became of a prompt on the way into a budget."""
+
+    WHOLE = 0
+    SHORTENED = 1
+    TOO_LONG = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ class Check(NamedTuple):
     Attributes:
         problems: returns what is wrong with its templates or rows, a line each.
         texts: yields what models are to read and to say, to see what a vocabulary loses of it.
-        fits: yields what PROMPT_BUDGET makes of prompts, see `long_prompts.Fit`.
+        fits: yields what PROMPT_BUDGET makes of prompts, see `budgets.Fit`.
     """
 
     problems: Callable[[], Sequence[str]]

@@ -14,9 +14,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from flan_jax.errors import DataError
-from flan_jax.instructions.budgets import Budget
+from flan_jax.instructions.budgets import Budget, Fit
 from flan_jax.instructions.chat import ChatTemplate, Conversation, Message, as_prompt
-from flan_jax.instructions.long_prompts import Draft, Fit, Texts, both_ends, fit_within
+from flan_jax.instructions.long_prompts import Draft, Texts, both_ends, fit_within
 
 USER, ASSISTANT = "user", "assistant"
 # Bump by hand whenever the code here or in `chat` makes other tokens of the same conversation.

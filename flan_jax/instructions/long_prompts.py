@@ -15,19 +15,18 @@ Texts are fields of the row that the template writes. One that the answer is mad
 option, or that a dataset declares to be kept never gives way. A question stays since it is short.
 A text loses its end; one that may hold both material and question, such as a line of JSON, loses
 its middle. A prompt that fits stays as it is, byte for byte. One that is too long without any of
-its texts keeps them, and is counted: see `Fit`.
+its texts keeps them, and is counted: see `budgets.Fit`.
 """
 
 import collections
 import dataclasses
-import enum
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax import settings
 from flan_jax.instructions import budgets
-from flan_jax.instructions.budgets import Budget, Fitter
+from flan_jax.instructions.budgets import Budget, Fit, Fitter
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 SETTING = "PROMPT_BUDGET"
@@ -40,14 +39,6 @@ _JOINER = "\u200d"  # of emoji
 # Texts by a name of any kind.
 Texts = Mapping[Any, str]
 Cut = Callable[[str, int], str]
-
-
-class Fit(enum.IntEnum):
-    """What became of a prompt."""
-
-    WHOLE = 0
-    SHORTENED = 1
-    TOO_LONG = 2
 
 
 def prompt_budget() -> int | None:

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from flan_jax.errors import DataError
 from flan_jax.instructions import long_prompts, pipelines
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.draws import Draws, current_rendering
-from flan_jax.instructions.long_prompts import Draft, Fit, Texts
+from flan_jax.instructions.long_prompts import Draft, Texts
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.pipelines import Row
 from flan_jax.instructions.templates import OPTIONS_FIELD, Template, pattern_fields
@@ -33,7 +34,7 @@ RANKED: dict[str, pipelines.Kind] = {
 
 # Feature beside "targets": 1 where a loss counts a target, else 0. Without it all count.
 COUNTED = "targets_counted"
-# What became of a prompt, a `long_prompts.Fit`; there where PROMPT_BUDGET is given.
+# What became of a prompt, a `budgets.Fit`; there where PROMPT_BUDGET is given.
 FIT = "prompt_fit"
 _FITTED: dict[str, pipelines.Kind] = {FIT: "int"}
 

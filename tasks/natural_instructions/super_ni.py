@@ -32,9 +32,9 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, mixtures, registration
-from flan_jax.instructions.budgets import Budget, Overflow
+from flan_jax.instructions.budgets import Budget, Fit, Overflow
 from flan_jax.instructions.draws import Draws, current_rendering
-from flan_jax.instructions.long_prompts import Fit, prompt_budget
+from flan_jax.instructions.long_prompts import prompt_budget
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings

@@ -28,8 +28,8 @@ from flan_jax.instructions import (
     recipes,
     rendering,
 )
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.draws import Draws, RenderingKey
-from flan_jax.instructions.long_prompts import Fit
 from flan_jax.instructions.options import DEFAULT_FORM
 from flan_jax.instructions.templates import Template, _parse
 from flan_jax.instructions.vocabulary import VOCABULARY

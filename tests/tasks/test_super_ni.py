@@ -343,14 +343,14 @@ def test_recipe_follows_file_and_settings(super_ni, folder, monkeypatch):
 
 
 def test_prompt_budget_stands_for_a_budget_that_is_not_given(super_ni, folder, monkeypatch):
-    monkeypatch.setenv("PROMPT_BUDGET", "80")
+    monkeypatch.setenv("PROMPT_BUDGET", "200")
     long = task_object(1, 4, lambda i: ["x"])
     long["Instances"][2]["input"] = "é " * 300
     write_task(folder, "task001_label", long)
     super_ni.register(str(folder))
     found = unit("super_ni_task001_label", "train")
     assert [one.fit for one in found] == [0, 0, 1, 0]
-    assert max(len(one.inputs) for one in found) <= 80
+    assert max(len(one.inputs) for one in found) <= 200
     super_ni.unregister()
     monkeypatch.setenv("SUPER_NI_BUDGET", "600")
     super_ni.register(str(folder))
