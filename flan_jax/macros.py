@@ -282,7 +282,7 @@ _SETTINGS = [
     ),
     *_declare(Text(), "SUPER_NI_ENCODING", "NI_V1_ENCODING", setting=True),
     # In the byte vocabulary the query with nothing in it takes 55 tokens, and 16.
-    *_declare(Whole(64), "SUPER_NI_BUDGET", setting=True),
+    *_declare(Whole(64), "SUPER_NI_BUDGET", "PROMPT_BUDGET", setting=True),
     *_declare(Whole(32), "NI_V1_BUDGET", setting=True),
     *_declare(OneOf(("keep_query", "original")), "SUPER_NI_OVERFLOW", setting=True),
     *_declare(

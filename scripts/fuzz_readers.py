@@ -68,7 +68,8 @@ SUBTASK = {
 
 
 def _super_ni(folder: pathlib.Path, content: bytes) -> None:
-    from flan_jax.natural_instructions import budgets, encodings, schema
+    from flan_jax.instructions import budgets
+    from flan_jax.natural_instructions import encodings, schema
 
     task = schema.parse_task(content, file="task001_sum.json")
     instance = task.instances[0].to_object()

@@ -30,8 +30,9 @@ from etils import epath
 
 from flan_jax import files, json_files, metrics, settings
 from flan_jax.errors import DataError, did_you_mean, quoted
-from flan_jax.instructions import cards, protocols, registration, rendering
+from flan_jax.instructions import cards, long_prompts, protocols, registration, rendering
 from flan_jax.instructions.file_index import FileIndex, KnownFile
+from flan_jax.instructions.long_prompts import Draft, Texts
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.suite import Suite
 
@@ -123,17 +124,25 @@ class Prompt:
         text: all of it.
         instruction: what stands before the exemplars.
         exemplars: questions and answers, the chains left out.
+        chains: the exemplars as they are.
     """
 
     text: str
     instruction: str
     exemplars: tuple[tuple[str, str], ...]
+    chains: tuple[str, ...]
 
-    @property
-    def answers_only(self) -> str:
-        """The prompt without chains."""
-        blocks = [_question(*exemplar) for exemplar in self.exemplars]
-        return "\n\n".join([self.instruction, *blocks])
+    def shown(self, variant: str, dropped: int) -> str:
+        """Returns what stands before a question.
+
+        Args:
+            variant: "cot" for chains of thought, else answers only.
+            dropped: so many exemplars are left out, the first ones.
+        """
+        if variant == "cot" and not dropped:
+            return self.text
+        blocks = self.chains if variant == "cot" else [_question(*one) for one in self.exemplars]
+        return "\n\n".join([self.instruction, *blocks[dropped:]])
 
 
 def parse_task(content: bytes, where: str, task: str) -> list[Example]:
@@ -170,6 +179,15 @@ def find_options(question: str) -> tuple[str, ...]:
     return tuple(found) if len(found) == len(matches) else ()
 
 
+def _split(question: str) -> tuple[str, str]:
+    """Returns a question without its options, and these, with what parts the two."""
+    if not find_options(question):
+        return question, ""
+    asked, header, listed = question.rpartition(_HEADER)
+    text = asked.rstrip()
+    return text, f"{asked[len(text) :]}{header}{listed}"
+
+
 def parse_prompt(text: str, where: str) -> Prompt:
     """Returns the content of a prompt file.
 
@@ -186,7 +204,8 @@ def parse_prompt(text: str, where: str) -> Prompt:
         exemplars.append((asked.strip(), metrics.final_answer(said)))
     if not exemplars:
         raise DataError(f"{where}: no exemplars, which begin with 'Q: ' behind an empty line")
-    return Prompt(body, instruction.strip(), tuple(exemplars))
+    chains = tuple(f"Q: {block}" for block in blocks)
+    return Prompt(body, instruction.strip(), tuple(exemplars), chains)
 
 
 def _question(asked: str, said: str = "") -> str:
@@ -348,6 +367,7 @@ def _register_entry(entry: Entry) -> dict[str, str]:
         _card(entry, variants),
         functools.partial(_problems, entry),
         functools.partial(_texts, entry),
+        functools.partial(_fits, entry, list(names)),
     )
     return names
 
@@ -380,12 +400,22 @@ def _render(
 ) -> Rendered | Sequence[Rendered]:
     del draws  # an example has one wording
     prompt = _prompt(entry.prompt) if entry.prompt and variant in ("fewshot", "cot") else None
-    before = entry.instruction
-    if prompt:
-        before = prompt.text if variant == "cot" else prompt.answers_only
-    asked = _question(example["input"], _COT if variant == "cot" else "")
     target, options = example["target"], example["options"]
-    rendered = Rendered(f"{before}\n\n{asked}", target, variant or "plain", options, (target,))
+    question, listed = _split(example["input"])
+
+    def write(texts: Texts, dropped: int) -> str:
+        before = prompt.shown(variant, dropped) if prompt else entry.instruction
+        asked = texts.get("question", question) + listed
+        return f"{before}\n\n{_question(asked, _COT if variant == 'cot' else '')}"
+
+    draft = Draft(
+        lambda: {"question": question},
+        write,
+        exemplars=len(prompt.exemplars) if prompt else 0,
+        cut=long_prompts.both_ends,
+    )
+    inputs = write({}, 0)
+    rendered = Rendered(inputs, target, variant or "plain", options, (target,), draft=draft)
     if entry.ranked and not variant:
         return rendering.rank_answers(rendered, options, (target,))
     return rendered
@@ -410,6 +440,13 @@ def _texts(entry: Entry) -> Iterator[str]:
         yield from (example.input, example.target)
     if entry.prompt:
         yield _prompt(entry.prompt).text
+
+
+def _fits(entry: Entry, variants: Sequence[str]) -> Iterator[int]:
+    rows = _rows(entry, "test")
+    return rendering.fits(
+        _render(entry, variant, row, None) for variant in variants for row in rows
+    )
 
 
 register(

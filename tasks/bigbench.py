@@ -33,9 +33,10 @@ from etils import epath
 
 from flan_jax import files, json_files, metrics, settings
 from flan_jax.errors import DataError, quoted
-from flan_jax.instructions import cards, registration, rendering
+from flan_jax.instructions import cards, long_prompts, registration, rendering
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.file_index import FileIndex, KnownFile
+from flan_jax.instructions.long_prompts import Draft
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.suite import Suite
 
@@ -323,6 +324,7 @@ def _register_entry(entry: Entry) -> None:
         _card(entry, tuple(variants)),
         functools.partial(_problems, entry),
         functools.partial(_texts, entry),
+        functools.partial(_fits, entry),
     )
 
 
@@ -350,9 +352,14 @@ def _renderer(entry: Entry, ranked: bool) -> RenderFn:
         options = example["options"]
         order = Draws(key, entry.name, example["id"]).permutation("options", len(options))
         shown = [options[index] for index in order]
-        prompt = _prompt(_task(entry.file), example["input"], shown)
-        targets = example["targets"]
-        rendered = Rendered(prompt, targets[0], "json", tuple(shown), tuple(targets))
+        task, asked, targets = _task(entry.file), example["input"], example["targets"]
+        draft = Draft(
+            lambda: {} if asked in (*options, *targets) else {"input": asked},
+            lambda texts, _: _prompt(task, texts.get("input", asked), shown),
+            cut=long_prompts.both_ends,
+        )
+        prompt = _prompt(task, asked, shown)
+        rendered = Rendered(prompt, targets[0], "json", tuple(shown), tuple(targets), draft=draft)
         return rendering.rank_answers(rendered, options, example["right"]) if ranked else rendered
 
     return render
@@ -386,6 +393,11 @@ def _texts(entry: Entry) -> Iterator[str]:
     for example in task.examples:
         yield _prompt(task, example.input, example.options)
         yield from example.targets
+
+
+def _fits(entry: Entry) -> Iterator[int]:
+    render, draws = _renderer(entry, False), Draws(current_rendering(), "", "")
+    return rendering.fits(render(row, draws) for row in _rows(entry, "test"))
 
 
 register(

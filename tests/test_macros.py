@@ -67,9 +67,8 @@ def test_the_table_declares_nothing_that_no_gin_file_knows():
 
 
 def test_names_that_macros_may_be_are_those_that_do_something():
-    from flan_jax.instructions import options
+    from flan_jax.instructions import budgets, options
     from flan_jax.models import decoding, layers
-    from flan_jax.natural_instructions import budgets
     from flan_jax.training import mesh
 
     assert set(macros.choices("REMAT")) == set(layers.REMAT)

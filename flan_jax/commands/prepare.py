@@ -5,6 +5,7 @@ collection on Beam (`--beam --runner=DataflowRunner ...`: what is not an option 
 """
 
 import argparse
+from typing import Any
 
 from flan_jax import terminal
 from flan_jax.commands import common
@@ -37,6 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--beam", nargs=argparse.REMAINDER, help="prepare on Beam; its options")
     common.add_gin_arguments(parser)
+
+
+def _print_fits(prepared: Any) -> None:
+    """Prints of which tasks PROMPT_BUDGET shortened prompts, in all renderings together."""
+    from flan_jax.instructions.budgets import Fit
+    from flan_jax.instructions.long_prompts import prompt_budget
+
+    rows = {task: counts for task, counts in prepared.fits.items() if any(counts.values())}
+    if not rows:
+        return
+    table = terminal.table(f"prompts of more than {prompt_budget()} tokens")
+    table.add_column("task", overflow="fold")
+    for name in ("shortened", "still too long"):
+        table.add_column(name, justify="right")
+    for task, counts in sorted(rows.items()):
+        table.add_row(task, f"{counts[Fit.SHORTENED]:,}", f"{counts[Fit.TOO_LONG]:,}")
+    terminal.console().print(table)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         layout=args.layout,
         report=terminal.say,
     )
+    _print_fits(prepared)
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
     terminal.say(
         f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}"

@@ -195,7 +195,8 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
             if args.raw:
                 _print_raw(out.inputs, args.n)
             else:
-                _print(example_id, out.template, "", out.inputs, out.targets, out.references)
+                texts = out.inputs, out.targets, out.references
+                _print(example_id, out.template, _said_of(out.fit), *texts)
         return
     if split not in task.splits:  # a reversed template is for training
         split = sorted(task.splits)[0]
@@ -207,10 +208,21 @@ def _show_examples(args: argparse.Namespace, name: str, split: str, count: int) 
             _print_raw(example.prompt, args.n)
             continue
         lengths = f", {len(example.inputs)} + {len(example.targets)} tokens"
+        lengths += _said_of(example.fit)
         texts = example.prompt, example.target, example.references
         _print(example.id, example.template, lengths, *texts)
         if example.counted is not None:
             _print_learnt(example)
+
+
+def _said_of(fit: int) -> str:
+    """Returns what is to be known of a prompt that was longer than PROMPT_BUDGET."""
+    from flan_jax.instructions.budgets import Fit
+    from flan_jax.instructions.long_prompts import SETTING
+
+    return {Fit.SHORTENED: ", shortened", Fit.TOO_LONG: f", longer than {SETTING}"}.get(
+        Fit(fit), ""
+    )
 
 
 def _check_encoding(wanted: str | None, found: str) -> None:
@@ -266,7 +278,7 @@ def _print_learnt(example: Any) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from flan_jax.errors import DataError, did_you_mean
-    from flan_jax.instructions import cards, checks, lost_text
+    from flan_jax.instructions import cards, checks, long_prompts, lost_text
     from flan_jax.instructions.vocabulary import VOCABULARY
 
     entries = {
@@ -286,6 +298,11 @@ def _check(args: argparse.Namespace) -> int:
         for problem in problems:
             terminal.say(f"{name}: {problem}")
         wrong += bool(problems)
+    if long_prompts.prompt_budget():
+        names = args.names or entries
+        counts_of = {name: long_prompts.count(entries[name].fits()) for name in names}
+        for sentence in long_prompts.describe(counts_of):
+            terminal.say(sentence)
     texts = (text for name in args.names or entries for text in entries[name].texts())
     counts, total = lost_text.lost(VOCABULARY.resolved, texts)
     if counts:

@@ -21,7 +21,8 @@ from flan_jax.data.plan import TaskTable
 from flan_jax.data.records import Unit, UnitSpec, problem
 from flan_jax.data.units import Renderings, count_examples, prepare_unit, unit_specs
 from flan_jax.errors import DataError
-from flan_jax.instructions import mixtures, tfds_source
+from flan_jax.instructions import long_prompts, mixtures, tfds_source
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.recipes import get_recipe
 from flan_jax.terminal import Progress
 
@@ -71,6 +72,14 @@ class PreparedMixture:
             dataclasses.replace(table, lengths_RxNx2=table.lengths_RxNx2 + added)
             for table in self.tables
         ]
+
+    @property
+    def fits(self) -> dict[str, dict[Fit, int]]:
+        """How many prompts of each task, in all renderings, were shortened or are too long."""
+        return {
+            units[0].spec.task: long_prompts.count(fit for unit in units for fit in unit.fits)
+            for units in self.units
+        }
 
     @property
     def recipes(self) -> dict[str, str]:
@@ -146,6 +155,8 @@ def prepare(
         _prepare_all(todo, root, modules, workers, fresh, report)
         _check_recipes(todo, report)
     prepared = open_prepared(name, split, specs, root, tuple(sorted(left_out)), layout)
+    for sentence in long_prompts.describe(prepared.fits):
+        report(sentence)
     for tasks, unknown in _by_unknown(prepared.unknown).items():
         report(
             f"not all that shapes the tokens of {tasks} can be known: {unknown}. Where that "

@@ -4,7 +4,8 @@ A *unit* is a folder
 
     <root>/records/<task>/<split>/r<rendering>-s<seed>-<fingerprint>/
         records.array_record   one msgpack map an example, see `Example`
-        table.npz              lengths, CRC-32 of each record, and example ids, by position
+        table.npz              lengths, CRC-32 of each record, example ids, and what became
+                               of prompts where some were too long, by position
         index.json             what shaped the unit, and size and hash of the files above
 
 The fingerprint hashes what shaped the tokens (templates or schema, source version, vocabulary,
@@ -38,6 +39,7 @@ from etils import epath
 
 from flan_jax import files, json_files
 from flan_jax.errors import DataError, OutputError, border
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.draws import RenderingKey
 
 FORMAT = 2
@@ -63,6 +65,8 @@ class Example:
         ranked: of an option to be scored: id of its example, index, and whether it is right.
         counted: of each target 1 where a loss counts it, else 0; None where it counts all, and a
             record says nothing then.
+        fit: what became of the prompt, a `budgets.Fit`; a record says nothing where it is
+            whole.
     """
 
     id: str
@@ -76,11 +80,14 @@ class Example:
     form: str = ""
     ranked: tuple[str, int, bool] | None = None
     counted: np.ndarray | None = None
+    fit: int = Fit.WHOLE
 
     def to_bytes(self) -> bytes:
         """Returns the record; tokens as little-endian int32."""
         fields = dataclasses.asdict(self)
-        counted = fields.pop("counted")
+        counted, fit = fields.pop("counted"), int(fields.pop("fit"))
+        if fit:
+            fields["fit"] = fit
         if counted is not None:
             fields["counted"] = np.asarray(counted, np.uint8).tobytes()
         for name in ("inputs", "targets"):
@@ -110,6 +117,7 @@ class Example:
         counted = example.counted
         if counted is not None and (len(counted) != len(example.targets) or (counted > 1).any()):
             raise ValueError("what counts of the targets is not said of each")
+        Fit(example.fit)
         return example
 
 
@@ -198,7 +206,7 @@ def _write_records(
 
     # One record a chunk: records are read one by one, in planned order.
     writer = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")
-    lengths, checksums, ids = [], [], []
+    lengths, checksums, ids, fits = [], [], [], []
     try:
         for example in examples:
             record = example.to_bytes()
@@ -206,6 +214,7 @@ def _write_records(
             lengths.append((len(example.inputs), len(example.targets)))
             checksums.append(zlib.crc32(record))
             ids.append(example.id.encode("utf-8"))
+            fits.append(example.fit)
     except BaseException:
         with contextlib.suppress(RuntimeError):  # of a full disk, which was said already
             writer.close()
@@ -220,6 +229,7 @@ def _write_records(
         "lengths": np.array(lengths, np.int32),
         "crc32": np.array(checksums, np.uint32),
         "ids": np.array(ids, dtype=np.bytes_),
+        **({"fits": np.array(fits, np.uint8)} if any(fits) else {}),
     }
 
 
@@ -337,11 +347,13 @@ def _read_table(content: bytes, count: int) -> dict[str, np.ndarray]:
             raise DataError(f"{TABLE} is compressed")
     with np.load(io.BytesIO(content), allow_pickle=False) as table:
         arrays = {name: table[name] for name in ("lengths", "crc32", "ids")}
-    lengths, checksums, ids = arrays.values()
+        arrays["fits"] = table["fits"] if "fits" in table else np.zeros(count, np.uint8)
+    lengths, checksums, ids, fits = arrays.values()
     if (
         (lengths.dtype, lengths.shape) != (np.int32, (count, 2))
         or (checksums.dtype, checksums.shape) != (np.uint32, (count,))
         or (ids.dtype.kind, ids.shape) != ("S", (count,))
+        or (fits.dtype, fits.shape) != (np.uint8, (count,))
         or lengths.min() < 0
     ):
         raise DataError(f"{TABLE} does not describe {count} examples")
@@ -373,6 +385,7 @@ class Unit:
         self.folder = spec.folder(root)
         self.lengths: np.ndarray = table["lengths"]
         self.ids: np.ndarray = table["ids"]
+        self.fits: np.ndarray = table["fits"]
         self._crc32: np.ndarray = table["crc32"]
 
     def __len__(self) -> int:

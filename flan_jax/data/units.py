@@ -12,7 +12,7 @@ from flan_jax.errors import DataError
 from flan_jax.instructions import mixtures, pipelines
 from flan_jax.instructions.draws import RenderingKey, rendering_context
 from flan_jax.instructions.recipes import get_recipe
-from flan_jax.instructions.rendering import COUNTED, RANKED, RENDERED
+from flan_jax.instructions.rendering import COUNTED, FIT, RANKED, RENDERED
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.kinds import whole_number
 
@@ -61,7 +61,7 @@ def unit_specs(
 
 
 # Features of an example that are kept; see `records.Example`.
-_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized", COUNTED)
+_TRAVELS = (*RENDERED, *RANKED, "inputs_pretokenized", "targets_pretokenized", COUNTED, FIT)
 
 
 def task_examples(spec: UnitSpec) -> Iterator[Example]:
@@ -140,6 +140,7 @@ def _to_example(raw: Mapping[str, Any], default_id: str) -> Example:
         form=_text(raw.get("form", "")),
         ranked=_ranked(raw),
         counted=np.asarray(raw[COUNTED], np.int32) if COUNTED in raw else None,
+        fit=int(raw.get(FIT, 0)),
     )
 
 

@@ -15,6 +15,7 @@ from flan_jax.data.prepare import PreparedMixture, prepare
 from flan_jax.data.records import Example
 from flan_jax.data.units import Renderings
 from flan_jax.evaluation import generation, provenance, ranking
+from flan_jax.instructions import long_prompts
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
@@ -223,6 +224,8 @@ def _evaluate(
             summary["rank_score"] = config.rank_score
         if mixture.left_out:
             summary["left_out"] = list(mixture.left_out)
+        if long_prompts.prompt_budget():
+            summary["long_prompts"] = _long_prompts(mixture, config.examples)
         summary["made_by"] = provenance.of_evaluation(config, examinee, mixture)
         if processes.is_first():
             report.write(out, summary, predictions, identity_hash)
@@ -259,13 +262,31 @@ def _evaluate(
     return summary
 
 
+def _long_prompts(mixture: PreparedMixture, most: int | None) -> dict[str, Any]:
+    """Returns what PROMPT_BUDGET made of the prompts of each task, for metrics.json."""
+    counts = mixture.fits
+    if most is not None:
+        fits: dict[str, list[int]] = {task: [] for task in counts}
+        for task, example in generation.examples_of(mixture, most):
+            fits[task].append(example.fit)
+        counts = {task: long_prompts.count(found) for task, found in fits.items()}
+    by_task = {
+        task: {fit.name.lower(): number for fit, number in found.items()}
+        for task, found in counts.items()
+    }
+    return {"budget": long_prompts.prompt_budget(), "by_task": by_task}
+
+
 def _warn_of_cuts(
     examples: Sequence[tuple[str, Example]], lengths: tuple[int, int], say: Callable[[str], None]
 ) -> None:
     """Says what does not fit: a cut prompt loses words, a cut option is not told from others."""
     prompts = sum(len(example.inputs) > lengths[0] for _, example in examples)
     if prompts:
-        say(f"{prompts:,} prompts are longer than {lengths[0]} tokens and are cut")
+        say(
+            f"{prompts:,} prompts are longer than {lengths[0]} tokens and are cut at their end; "
+            f"PROMPT_BUDGET={lengths[0]} shortens their longest field instead"
+        )
     options = sum(e.ranked is not None and len(e.targets) > lengths[1] for _, e in examples)
     if options:
         say(f"{options:,} options to rank are longer than {lengths[1]} tokens and are cut")

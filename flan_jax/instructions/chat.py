@@ -187,6 +187,14 @@ class Conversation:
             for message in messages
         ]
 
+    def of(self, messages: Sequence[Message]) -> "Conversation":
+        """Returns a conversation of other messages, whose texts `tokens` understands.
+
+        Args:
+            messages: that hold no mark, as parts of those do that this one is of.
+        """
+        return Conversation(self.template, messages, self._mark)
+
     def _break(self, text: str) -> str:
         """Puts a mark into every name of a special token."""
         return self.template.pattern.sub(

@@ -11,12 +11,14 @@ a rendering, which has to begin with the one before: a template that is append-o
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flan_jax.errors import DataError
+from flan_jax.instructions.budgets import Budget, Fit
 from flan_jax.instructions.chat import ChatTemplate, Conversation, Message, as_prompt
+from flan_jax.instructions.long_prompts import Draft, Texts, both_ends, fit_within
 
-ASSISTANT = "assistant"
+USER, ASSISTANT = "user", "assistant"
 # Bump by hand whenever the code here or in `chat` makes other tokens of the same conversation.
 FORMAT = 1
 
@@ -123,6 +125,56 @@ def whole(template: ChatTemplate, messages: Sequence[Message]) -> list[Answered]
             counted,
         )
     ]
+
+
+# One of the three above.
+View = Callable[[ChatTemplate, Sequence[Message]], list[Answered]]
+
+
+def within_budget(
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    view: View,
+    one: Answered,
+    budget: int | None,
+) -> tuple[Answered, Fit]:
+    """Returns a prompt and its answer, the user's turns before it shortened where it is too long.
+
+    They lose their middle, the longest first (see `long_prompts`): a document may stand in any of
+    them, and what is asked of it at either end. Turns stay in number and order, since templates
+    look at both, and what the assistant or the system says stays whole.
+
+    Args:
+        template: the template.
+        messages: of the conversation.
+        view: how it becomes examples.
+        one: of these examples.
+        budget: most tokens of a prompt with BOS or EOS; None for any number.
+
+    Raises:
+        DataError: see `last_turn`.
+    """
+    if budget is None or len(one.inputs) < budget:
+        return one, Fit.WHOLE
+    asked = _positions(messages)[0 if one.counted is not None else one.turn - 1]
+    # Of several turns each is an example of its own, which those that follow are not asked of.
+    there = messages if one.counted is not None else messages[: asked + 1]
+    conversation = template.conversation(there)
+    told = {i: m["content"] for i, m in enumerate(there[:asked]) if m["role"] == USER}
+    written: dict[str, Sequence[Message]] = {}
+
+    def write(texts: Texts, dropped: int) -> str:
+        shorter = [{**m, "content": texts.get(i, m["content"])} for i, m in enumerate(there)]
+        text = conversation.of(shorter).text(asked, answering=True)
+        written[text] = shorter
+        return text
+
+    def tokenize(text: str) -> list[int]:
+        return as_prompt(template.vocabulary, conversation.tokens(text))
+
+    within = Budget(budget - 1, tokenize, template.vocabulary.decode, "keep_query", 1)
+    prompt, fit = fit_within(write({}, 0), Draft(lambda: told, write, cut=both_ends), within)
+    return view(template, written[prompt])[-1], fit
 
 
 def _positions(messages: Sequence[Message]) -> list[int]:

@@ -32,6 +32,7 @@ from flan_jax.instructions import (
 )
 from flan_jax.instructions.draws import Draws, current_rendering
 from flan_jax.instructions.fewshot import Exemplars, FewShot
+from flan_jax.instructions.long_prompts import kept_facts, prompt_budget
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.rendering import Rendered, RenderFn
 from flan_jax.instructions.samples import sample_rows
@@ -57,6 +58,7 @@ class Dataset:
         splits: TFDS split or slice of "train", "validation" and "test".
         read: makes fields of a row; None drops the row.
         fields: names of the fields beside "answer", "options" and "references".
+        kept: those of them that long prompts keep whole, however long (see `long_prompts`).
         plain: the input alone, as a pattern of fields.
         instruction: one sentence that states the task.
         templates: the ways of wording it.
@@ -83,6 +85,7 @@ class Dataset:
     instruction: str
     templates: tuple[Template, ...]
     options: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     own_options: bool = False
     metrics: tuple[Callable[..., Any], ...] = ()
     rank_metrics: tuple[Callable[..., Any], ...] = ()
@@ -207,8 +210,7 @@ class _Renderer:
         rendered = self.one(fields, split, draws)
         if self.fewshot is not None:
             make = functools.partial(self._exemplar, split=split)
-            inputs = self.fewshot.prompt(rendered.inputs, example["id"], draws, make)
-            rendered = dataclasses.replace(rendered, inputs=inputs)
+            rendered = self.fewshot.prompt(rendered, example["id"], draws, make)
         return self._ranked(rendered, fields) if self.variant.ranked else (rendered,)
 
     def one(self, fields: Fields, split: str, draws: Draws) -> Rendered:
@@ -216,7 +218,9 @@ class _Renderer:
         name = draw_template(self.variant.templates, split, draws)
         template = self.variant.templates[name]
         options = fields.get("options", ())
-        return rendering.render_template(template, name, fields, draws, options, form=self.form)
+        return rendering.render_template(
+            template, name, fields, draws, options, form=self.form, kept=self.dataset.kept
+        )
 
     def _exemplar(self, fields: Fields, draws: Draws, split: str) -> tuple[str, str]:
         rendered = self.one(fields, split, draws)
@@ -277,8 +281,8 @@ def render_samples(task: str, rows: Sequence[Row] | None = None) -> list[tuple[s
     found: list[tuple[str, Rendered]] = []
     for example_id, row in ((f"sample/{i}", row) for i, row in enumerate(rows)):
         draws = Draws(current_rendering(), task, example_id)
-        example = {"id": example_id, "split": "train", "row": row}
-        found += [(example_id, out) for out in render(example, draws)]
+        made = render({"id": example_id, "split": "train", "row": row}, draws)
+        found += [(example_id, o) for o in rendering.within_budget(made, prompt_budget())]
     return found
 
 
@@ -318,11 +322,6 @@ def find_registered(task: str) -> Registered | None:
     return _REGISTERED.get(task)
 
 
-def instruction_text(template: Template) -> str:
-    """Returns what a template says beside its fields, white space folded."""
-    return " ".join(re.sub(r"\{\w+\}", " ", template.inputs).split())
-
-
 def register_dataset(
     dataset: Dataset, *, prefix: str, module: str, template_counts: Sequence[int] = ()
 ) -> cards.Card:
@@ -338,7 +337,7 @@ def register_dataset(
         DataError: a template is wrong (task, template and field are named), or a name is taken.
     """
     name = prefix + dataset.name
-    check_templates(name, dataset.templates, dataset.known_fields)
+    check_templates(name, dataset.templates, dataset.known_fields, dataset.kept)
     check_templates(name, list(dataset.ablations.values()), dataset.known_fields)
     registered = []
     whole = TfdsSource(dataset.tfds, dataset.splits)
@@ -367,7 +366,8 @@ def register_dataset(
     checks.declare(
         name,
         lambda: check_dataset(dataset, made_from.samples),
-        lambda: rendered_texts(dataset, made_from.samples),
+        lambda: checks.texts_of(rendered_samples(dataset, made_from.samples)),
+        lambda: rendering.fits(rendered_samples(dataset, made_from.samples)),
     )
     return card
 
@@ -395,12 +395,13 @@ def _facts(dataset: Dataset, variant: Variant) -> dict[str, Any]:
         "read": recipes.describe_reader(dataset.read),
         **OptionsForm.from_settings().facts(),
         **(FewShot.facts() if variant.fewshot else {}),
+        **kept_facts(dataset.kept),
     }
 
 
 def _card(dataset: Dataset, name: str, module: str, variants: Sequence[str]) -> cards.Card:
     straight = [template for template in dataset.templates if not template.reversed]
-    texts = [dataset.instruction, *map(instruction_text, straight)]
+    texts = [dataset.instruction, *(template.instruction for template in straight)]
     builder = dataset.tfds.split(":")[0]
     return cards.Card(
         name=name,
@@ -454,16 +455,16 @@ def check_dataset(dataset: Dataset, rows: Sequence[Row], count: int = 10) -> lis
     return list(dict.fromkeys(found))
 
 
-def rendered_texts(dataset: Dataset, rows: Sequence[Row]) -> Iterator[str]:
-    """Yields prompts and targets of raw rows in every template."""
+def rendered_samples(dataset: Dataset, rows: Sequence[Row]) -> Iterator[Rendered]:
+    """Yields raw rows in every template."""
     draws = Draws(current_rendering(), dataset.name, "check")
     for row in rows:
         if (fields := dataset.read_fields(row)) is None:
             continue
         options = fields.get("options", ())
         for name, template in dataset.named_templates.items():
-            rendered = rendering.render_template(template, name, fields, draws, options)
-            yield from (rendered.inputs, rendered.targets)
+            kept = dataset.kept
+            yield rendering.render_template(template, name, fields, draws, options, kept=kept)
 
 
 def _template_problems(dataset: Dataset, template: Template, ablation: bool) -> list[str]:

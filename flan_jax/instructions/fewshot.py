@@ -6,7 +6,7 @@ each rendered with a template of its own. At most sixteen, and at most 960 token
 long one does not shut out all that were drawn after it.
 
 FEWSHOT_EXEMPLARS (gin macro or environment variable) asks for fewer, FEWSHOT_TOKENS for another
-budget.
+budget. Where PROMPT_BUDGET holds fewer of them, the farthest from the query are left out.
 """
 
 import collections
@@ -19,6 +19,8 @@ from typing import Any
 from flan_jax import settings
 from flan_jax.errors import DataError
 from flan_jax.instructions.draws import Draws
+from flan_jax.instructions.long_prompts import Texts
+from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
 
 MOST_EXEMPLARS = 16
@@ -118,15 +120,34 @@ class FewShot:
             "exemplar_tokens": settings.setting("FEWSHOT_TOKENS", MOST_TOKENS),
         }
 
-    def prompt(self, query: str, example_id: str, draws: Draws, make: MakeExemplar) -> str:
-        """Returns exemplars and query.
+    def prompt(
+        self, query: Rendered, example_id: str, draws: Draws, make: MakeExemplar
+    ) -> Rendered:
+        """Returns a query with exemplars before it.
 
         Args:
-            query: the prompt without exemplars.
+            query: the example without exemplars.
             example_id: of the query, which is never its own exemplar.
             draws: choices of this rendering.
             make: renders an exemplar: fields and its own choices to (input, answer).
         """
+        parts = self._exemplars(query.inputs, example_id, draws, make)
+
+        def after(dropped: int, inputs: str) -> str:
+            return "".join([*parts[dropped:], inputs, ANSWER.rstrip()])
+
+        def write(texts: Texts, dropped: int) -> str | None:
+            assert query.draft is not None
+            inputs = query.draft.write(texts, 0)
+            return None if inputs is None else after(dropped, inputs)
+
+        draft = query.draft and dataclasses.replace(query.draft, write=write, exemplars=len(parts))
+        return dataclasses.replace(query, inputs=after(0, query.inputs), draft=draft)
+
+    def _exemplars(
+        self, query: str, example_id: str, draws: Draws, make: MakeExemplar
+    ) -> list[str]:
+        """Returns the exemplars of a query, in the order in which they stand before it."""
         room = self.tokens - _length(query + ANSWER.rstrip())
         rows, used = self.pool.rows, {example_id}
         parts: list[str] = []
@@ -143,7 +164,7 @@ class FewShot:
                 parts.append(text)
                 used.add(exemplar_id)
                 room -= length
-        return "".join([*parts, query, ANSWER.rstrip()])
+        return parts
 
 
 def _length(text: str) -> int:

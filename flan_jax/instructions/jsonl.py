@@ -13,6 +13,7 @@ A line's split follows from a hash of what it says: it stays where it is whateve
 lines, and lines that say the same are never apart.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -25,8 +26,9 @@ from typing import Any
 
 from flan_jax import files, json_files, terminal
 from flan_jax.errors import DataError, did_you_mean, quoted, within
-from flan_jax.instructions import cards, chat, checks, conversations, mixtures
+from flan_jax.instructions import cards, chat, checks, conversations, long_prompts, mixtures
 from flan_jax.instructions.conversations import Answered
+from flan_jax.instructions.long_prompts import Draft, Texts, prompt_budget
 from flan_jax.instructions.pipelines import Kind, Row
 from flan_jax.instructions.registration import (
     check_free,
@@ -34,7 +36,7 @@ from flan_jax.instructions.registration import (
     register_tokenized_task,
     rows_source,
 )
-from flan_jax.instructions.rendering import COUNTED, Rendered
+from flan_jax.instructions.rendering import COUNTED, FIT, Rendered, fits
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.kinds import Number, require
 
@@ -47,6 +49,8 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("instruction", "output"),
     "prompt": ("prompt", "completion"),
 }
+# Between an instruction and its input.
+_BETWEEN = "\n\n"
 _WORDS = {"messages": "conversations", "instruction": "instructions", "prompt": "prompts"}
 _STATED = {
     "messages": "Answer as the assistant of the conversation.",
@@ -68,7 +72,8 @@ class JsonLines:
     Attributes:
         path: the file.
         form: key of `FORMS`.
-        rows: by split, one a line: "id", and texts "inputs" and "targets", or "messages" (JSON).
+        rows: by split, one a line: "id", and texts "inputs", its end "input" and "targets", or
+            "messages" (JSON).
         digest: hash over the rows.
     """
 
@@ -131,7 +136,7 @@ def register_jsonl(
             )
         mixtures.train_as(name, {"decoder": f"{name}_whole", "encoder_decoder": f"{name}_turns"})
     else:
-        fields: dict[str, Kind] = {"inputs": "string", "targets": "string"}
+        fields: dict[str, Kind] = dict.fromkeys(("inputs", "input", "targets"), "string")
         source = rows_source(lines.rows.__getitem__, fields, counts)
         register_task(name, source=source, render=_render, facts=facts)
     cards.register_card(
@@ -146,7 +151,12 @@ def register_jsonl(
             module=_module_of(path),
         )
     )
-    checks.declare(name, functools.partial(problems, name), functools.partial(texts, name))
+    checks.declare(
+        name,
+        functools.partial(problems, name),
+        functools.partial(texts, name),
+        functools.partial(_fits, name),
+    )
     _REGISTERED[name] = lines
     return lines
 
@@ -210,7 +220,7 @@ def read_jsonl(path: str, validation: float = VALIDATION, test: float = TEST) ->
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     form, digest = "", hashlib.sha256()
     for row in json_files.read_rows(files.user_path(path)):
-        here, content = _content(row)
+        here, content, more = _content(row)
         if form not in ("", here):
             raise DataError(
                 f"{row.where}: the lines of a file have one form; this one has {here!r}, and those "
@@ -220,7 +230,7 @@ def read_jsonl(path: str, validation: float = VALIDATION, test: float = TEST) ->
         text = json_files.dumps(content)
         number = row.where.rpartition(" ")[2]
         split = _split(text, validation, test)
-        rows[split].append({"id": f"line/{number}", **content})
+        rows[split].append({"id": f"line/{number}", **content, **more})
         digest.update(f"{number} {split} {text}\n".encode())
     if not form:
         raise DataError(f"{path}: no lines")
@@ -235,8 +245,8 @@ def _split(text: str, validation: float, test: float) -> str:
     return "validation" if drawn < test + validation else "train"
 
 
-def _content(row: json_files.Fields) -> tuple[str, dict[str, str]]:
-    """Returns a line's form, and what it says.
+def _content(row: json_files.Fields) -> tuple[str, dict[str, str], dict[str, str]]:
+    """Returns a line's form, what it says, and what of that is its input.
 
     Raises:
         DataError: it has no form or several, or a field is none of the kind that it should be.
@@ -252,10 +262,11 @@ def _content(row: json_files.Fields) -> tuple[str, dict[str, str]]:
         )
     form = forms[0]
     if form == "messages":
-        return form, {"messages": json_files.dumps(_messages(row))}
+        return form, {"messages": json_files.dumps(_messages(row))}, {}
     inputs, targets = (_text(row, field) for field in FORMS[form])
     more = _text(row, "input") if form == "instruction" and row.object.get("input") else ""
-    return form, {"inputs": f"{inputs}\n\n{more}" if more else inputs, "targets": targets}
+    content = {"inputs": f"{inputs}{_BETWEEN}{more}" if more else inputs, "targets": targets}
+    return form, content, {"input": more}
 
 
 def _text(row: json_files.Fields, field: str) -> str:
@@ -292,7 +303,17 @@ def _messages(row: json_files.Fields) -> list[chat.Message]:
 
 def _render(row: Mapping[str, Any], draws: Any) -> Rendered:
     del draws  # a line has one wording
-    return Rendered(row["inputs"], row["targets"], "plain")
+    inputs, more, targets = row["inputs"], row["input"], row["targets"]
+    texts = {"prompt": inputs}
+    if more:
+        texts = {"instruction": inputs.removesuffix(more).removesuffix(_BETWEEN), "input": more}
+
+    def write(shorter: Texts, dropped: int) -> str:
+        return _BETWEEN.join({**texts, **shorter}.values())
+
+    free = {name: text for name, text in texts.items() if text != targets}
+    draft = Draft(lambda: free, write, cut=long_prompts.both_ends)
+    return Rendered(inputs, targets, "plain", draft=draft)
 
 
 def _template(where: str) -> chat.ChatTemplate:
@@ -320,16 +341,20 @@ def _template_facts(path: str) -> dict[str, Any]:
 def _encoder(name: str, suffix: str) -> Callable[[Row], list[Row]]:
     """Returns what makes examples in tokens of a line, by the vocabulary that is in use now."""
     lines, view = _REGISTERED[name], _VIEWS[suffix]
-    template = _template(lines.path)
+    template, budget = _template(lines.path), prompt_budget()
 
     def encode(row: Row) -> list[Row]:
         messages = json_files.loads(row["messages"], row["id"])
         with within(_where(lines, row["id"])):
             try:
                 found = view(template, messages)
+                fitted = [
+                    conversations.within_budget(template, messages, view, one, budget)
+                    for one in found
+                ]
             except DataError as error:
                 raise DataError(f"{error}{_way_out(name, suffix)}") from None
-        return [_columns(row["id"], one, suffix) for one in found]
+        return [{**_columns(row["id"], one, suffix), FIT: int(fit)} for one, fit in fitted]
 
     return encode
 
@@ -389,6 +414,17 @@ def _refusals(name: str) -> Iterator[str]:
                 encode(row)
     except DataError as error:
         yield str(error)
+
+
+def _fits(name: str) -> Iterator[int]:
+    lines = _REGISTERED[name]
+    rows = [row for some in lines.rows.values() for row in some]
+    if lines.form == "messages":
+        encode = _encoder(name, "")
+        with contextlib.suppress(DataError):  # which is a problem of its own
+            yield from [one[FIT] for row in rows for one in encode(row)]
+    else:
+        yield from fits(_render(row, None) for row in rows)
 
 
 def texts(name: str) -> Iterator[str]:

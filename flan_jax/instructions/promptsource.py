@@ -17,6 +17,7 @@ from etils import epath
 from flan_jax.errors import DataError, quoted, within
 from flan_jax.instructions import sandbox
 from flan_jax.instructions.draws import Draws
+from flan_jax.instructions.long_prompts import Draft, Texts
 from flan_jax.json_files import Fields
 from flan_jax.texts import nfc
 from flan_jax.yaml_files import read_yaml
@@ -27,6 +28,8 @@ SEPARATOR = "|||"
 # (those of multi_news) look for.
 _NO_SEPARATOR = "3ed2dface8203c4c9dfb1a5dc58e41e0"
 FILE = "templates.yaml"
+# Texts of a row that may be shortened; each costs a rendering where a prompt is too long.
+_MOST_TRIED = 32
 _TAGS = ("!Template", "!TemplateMetadata")
 # Collections whose configurations are datasets of their own; elsewhere a configuration is another
 # version or portion of one dataset.
@@ -163,6 +166,64 @@ def render(template: Template, row: Mapping[str, Any], draws: Draws) -> Prompt |
             part.replace(_NO_SEPARATOR, SEPARATOR) for part in (*parts, *(options or ()))
         )
         return Prompt(inputs, targets, tuple(choices))
+
+
+def draft(template: Template, row: Mapping[str, Any], draws: Draws, prompt: Prompt) -> Draft:
+    """Returns how a prompt is written anew of shorter texts of its row.
+
+    What may be shortened are texts, however deep in the row, without which target and options stay
+    what they are. Only the `_MOST_TRIED` longest are tried, and lists that hold an answer are left.
+
+    Args:
+        template: the template.
+        row: see `render`.
+        draws: see `render`.
+        prompt: what the template makes of the row.
+    """
+
+    def write(texts: Texts, dropped: int) -> str | None:
+        try:
+            made = render(template, _with(row, texts), draws)
+        except DataError:  # there is a text that it cannot do without
+            return None
+        return made.inputs if made is not None and made[1:] == prompt[1:] else None
+
+    def texts() -> Texts:
+        read = sandbox.reads(template.jinja)
+        leaves = {path: text for path, text in _texts(row) if path[0] in read and text}
+        longest = sorted(leaves, key=lambda path: -len(leaves[path]))[:_MOST_TRIED]
+        said = {prompt.targets, *prompt.options}
+        free = {
+            path
+            for path in longest
+            if leaves[path].strip() not in said
+            and write({path: leaves[path][: len(leaves[path]) // 2]}, 0) is not None
+        }
+        fixed = {path[:-1] for path in {*longest} - free if isinstance(path[-1], int)}
+        return {path: leaves[path] for path in longest if path in free and path[:-1] not in fixed}
+
+    return Draft(texts, write)
+
+
+def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yields the texts in a value with the keys and positions that lead to each."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _texts(item, (*path, key))
+
+
+def _with(value: Any, texts: Texts, path: tuple[Any, ...] = ()) -> Any:
+    """Returns a value with other texts at some of its paths."""
+    if isinstance(value, str):
+        return texts.get(path, value)
+    if isinstance(value, list):
+        return [_with(item, texts, (*path, at)) for at, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {key: _with(item, texts, (*path, key)) for key, item in value.items()}
+    return value
 
 
 def _parts(text: str) -> list[str]:

@@ -15,13 +15,14 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions import cards, pipelines, recipes
+from flan_jax.instructions import cards, long_prompts, pipelines, recipes
 from flan_jax.instructions.options import OptionsForm
 from flan_jax.instructions.pipelines import Row
 
 # A task file finds what its renderer returns here.
 from flan_jax.instructions.rendering import (
     COUNTED,
+    FIT,
     RANKED,
     RENDERED,
     AtBuild,
@@ -195,7 +196,10 @@ def _declare(
     name: str, facts: Mapping[str, Any], more_facts: Callable[[], Mapping[str, Any]]
 ) -> None:
     check_free(name)
-    recipes.declare(name, recipes.Recipe({"name": name, **facts}, more_facts))
+    recipes.declare(
+        name,
+        recipes.Recipe({"name": name, **facts}, lambda: {**more_facts(), **long_prompts.facts()}),
+    )
 
 
 def check_free(name: str) -> None:
@@ -223,7 +227,7 @@ def register_tokenized_task(
         name: see `register_task`, like `source`, `facts` and `more_facts`.
         source: raw examples.
         encoder: called whenever a dataset is built; what it returns makes of a raw example any
-            number of examples with the columns `TOKENIZED`.
+            number of examples with the columns `TOKENIZED`, and `FIT` where PROMPT_BUDGET is given.
         facts: JSON-able facts.
         more_facts: further ones; the vocabulary's fingerprint is not among what they have to say.
         counted: whether examples say which of their targets count, in a column `COUNTED`.
@@ -234,7 +238,9 @@ def register_tokenized_task(
     from flan_jax import metrics
 
     def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        columns = {**TOKENIZED, COUNTED: "ints"} if counted else TOKENIZED
+        columns: dict[str, pipelines.Kind] = {**TOKENIZED}
+        columns |= {COUNTED: "ints"} if counted else {}
+        columns |= {FIT: "int"} if long_prompts.prompt_budget() else {}
         return pipelines.map_rows(dataset, encoder(), columns)
 
     _declare(name, facts, more_facts)

@@ -5,17 +5,19 @@ columns travel with the token ids.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from flan_jax.errors import DataError
-from flan_jax.instructions import pipelines
+from flan_jax.instructions import long_prompts, pipelines
+from flan_jax.instructions.budgets import Fit
 from flan_jax.instructions.draws import Draws, current_rendering
+from flan_jax.instructions.long_prompts import Draft, Texts
 from flan_jax.instructions.options import DEFAULT_FORM, OptionsForm
 from flan_jax.instructions.pipelines import Row
-from flan_jax.instructions.templates import Template
+from flan_jax.instructions.templates import OPTIONS_FIELD, Template, pattern_fields
 
 # Columns of a rendered example.
 RENDERED: dict[str, pipelines.Kind] = {
@@ -32,6 +34,9 @@ RANKED: dict[str, pipelines.Kind] = {
 
 # Feature beside "targets": 1 where a loss counts a target, else 0. Without it all count.
 COUNTED = "targets_counted"
+# What became of a prompt, a `budgets.Fit`; there where PROMPT_BUDGET is given.
+FIT = "prompt_fit"
+_FITTED: dict[str, pipelines.Kind] = {FIT: "int"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Rendered:
         options: the answers shown, in the order shown.
         references: all acceptable answers; `targets` is one of them unless reversed.
         form: form of the OPTIONS block (`options.OptionsForm.name`); empty where there is none.
+        draft: how the prompt is written anew where it is too long.
+        fit: what became of the prompt.
     """
 
     inputs: str
@@ -53,6 +60,8 @@ class Rendered:
     options: Sequence[str] = ()
     references: Sequence[str] = ()
     form: str = ""
+    draft: Draft | None = dataclasses.field(default=None, compare=False, repr=False)
+    fit: Fit = Fit.WHOLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,24 +115,54 @@ def render_preprocessor(
     The rendering in force when the dataset is built (`draws.current_rendering`) is the one
     its examples get, however late and in whatever thread they are made.
     """
-    kinds = RENDERED | RANKED if ranked else RENDERED
 
     def preprocess(dataset: tf.data.Dataset) -> tf.data.Dataset:
         key = current_rendering()
         function = render.make() if isinstance(render, AtBuild) else render
+        budget = long_prompts.prompt_budget()
+        kinds = RENDERED | (RANKED if ranked else {}) | (_FITTED if budget else {})
 
         def call(example: Row) -> list[Row]:
             rendered = function(example, Draws(key, task, example["id"]))
-            made = [rendered] if isinstance(rendered, Rendered) else rendered
-            return [_to_row(example["id"], out) for out in made]
+            return [_to_row(example["id"], out) for out in within_budget(rendered, budget)]
 
         return pipelines.map_rows(dataset, call, kinds)
 
     return preprocess
 
 
+def within_budget(
+    rendered: Rendered | Sequence[Rendered], budget: int | None
+) -> Sequence[Rendered]:
+    """Returns what a renderer made, its prompts shortened where they are longer than a budget.
+
+    Args:
+        rendered: of one example; options of it share a prompt.
+        budget: most tokens of a prompt; None for any number.
+    """
+    made = [rendered] if isinstance(rendered, Rendered) else rendered
+    if budget is None:
+        return made
+    fitted: dict[str, tuple[str, Fit]] = {}
+    for out in made:
+        if out.inputs not in fitted:
+            fitted[out.inputs] = long_prompts.fit(out.inputs, out.draft, budget)
+    return [_fitted(out, *fitted[out.inputs]) for out in made]
+
+
+def fits(examples: Iterable[Rendered | Sequence[Rendered]]) -> Iterator[Fit]:
+    """Yields what becomes of the prompts of examples under PROMPT_BUDGET."""
+    budget = long_prompts.prompt_budget()
+    for rendered in examples:
+        yield from (out.fit for out in within_budget(rendered, budget)[:1])
+
+
+def _fitted(out: Rendered, inputs: str, fit: Fit) -> Rendered:
+    return dataclasses.replace(out, inputs=inputs, fit=max(fit, out.fit))
+
+
 def _to_row(example_id: str, out: Rendered) -> Row:
-    """The columns of a rendered example."""
+    """The columns of a rendered example, and some that only some of them have."""
     row: Row = {
         "inputs": out.inputs,
         "targets": out.targets,
@@ -132,6 +171,7 @@ def _to_row(example_id: str, out: Rendered) -> Row:
         "form": out.form,
         "options": out.options,
         "references": out.references or [out.targets],
+        FIT: int(out.fit),
     }
     if isinstance(out, RankedOption):
         row |= {
@@ -139,6 +179,8 @@ def _to_row(example_id: str, out: Rendered) -> Row:
             "example_id": example_id,
             "option_index": out.option_index,
             "is_correct": int(out.is_correct),
+            # Of options that share a prompt the first tells of it.
+            FIT: 0 if out.option_index else int(out.fit),
         }
     return row
 
@@ -151,6 +193,7 @@ def render_template(
     options: Sequence[str] = (),
     answer: str = "answer",
     form: OptionsForm = DEFAULT_FORM,
+    kept: Sequence[str] = (),
 ) -> Rendered:
     """Returns one example in the words of one template.
 
@@ -163,6 +206,7 @@ def render_template(
         answer: the field whose text is the answer; a reversed template's reference is its own
             target.
         form: form of the OPTIONS block.
+        kept: fields that are never shortened.
 
     Raises:
         DataError: labels are asked for and the answer is none of the options.
@@ -170,7 +214,9 @@ def render_template(
     if not template.has_options:
         inputs, targets = template.render(fields)
         references = _references(template, targets, fields, answer)
-        return Rendered(inputs, targets, template_id, references=references)
+        said = (targets, *references, *options, *fields.get("options", ()))
+        draft = _draft(template, fields, (), form, {answer, *kept}, said)
+        return Rendered(inputs, targets, template_id, references=references, draft=draft)
     shown = list(options) or list(fields["options"])
     if form.order == "shuffled":
         shown = [shown[index] for index in draws.permutation("options", len(shown))]
@@ -180,14 +226,47 @@ def render_template(
         label = form.answers(shown)[shown.index(fields[answer])]
         fields = {**fields, answer: label, "references": (label,)}
     inputs, targets = template.render(fields, shown, form)
+    references = _references(template, targets, fields, answer)
+    said = (targets, *references, *shown)
     return Rendered(
         inputs,
         targets,
         template_id,
         options=tuple(shown) if form.style != "none" else (),
-        references=_references(template, targets, fields, answer),
+        references=references,
         form=form.name,
+        draft=_draft(template, fields, shown, form, {answer, *kept}, said),
     )
+
+
+def _draft(
+    template: Template,
+    fields: Mapping[str, Any],
+    options: Sequence[str],
+    form: OptionsForm,
+    kept: Collection[str],
+    said: Sequence[str],
+) -> Draft:
+    """Returns how a template's prompt is written of shorter fields.
+
+    Args:
+        template: the wording.
+        fields: see `render_template`.
+        options: the answers shown.
+        form: form of the OPTIONS block.
+        kept: fields that are never shortened.
+        said: texts that are no matter of the prompt alone, the answer and the options.
+    """
+
+    def texts() -> Texts:
+        fixed = {OPTIONS_FIELD, *kept, *pattern_fields(template.targets)}
+        written = [name for name in pattern_fields(template.inputs) if name not in fixed]
+        return {name: fields[name] for name in written if fields[name] not in said}
+
+    def write(shorter: Texts, dropped: int) -> str:
+        return template.render({**fields, **shorter}, options, form)[0]
+
+    return Draft(texts, write)
 
 
 def _references(

@@ -71,11 +71,12 @@ class Suite:
         card: cards.Card,
         problems: Callable[[], Sequence[str]],
         texts: Callable[[], Iterable[str]],
+        fits: Callable[[], Iterable[int]],
     ) -> None:
         """Registers a card, and what `flan-jax tasks check` asks of it; see `checks.declare`."""
         cards.register_card(card)
         self._cards.append(card.name)
-        checks.declare(card.name, problems, texts)
+        checks.declare(card.name, problems, texts, fits)
 
     def add_mixture(self, name: str, rates: Mapping[str, float]) -> None:
         """Registers a mixture of registered tasks; none where it has no members."""

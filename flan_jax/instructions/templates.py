@@ -89,6 +89,11 @@ class Template:
         return tuple(dict.fromkeys((*pattern_fields(self.inputs), *pattern_fields(self.targets))))
 
     @property
+    def instruction(self) -> str:
+        """What the prompt says beside its fields, white space folded."""
+        return " ".join(re.sub(r"\{\w+\}", " ", self.inputs).split())
+
+    @property
     def has_options(self) -> bool:
         """Whether the prompt ends in, or contains, the OPTIONS block."""
         return OPTIONS_FIELD in pattern_fields(self.inputs)
@@ -115,8 +120,16 @@ class Template:
         return inputs, substitute(self.targets, fields)
 
 
-def check_templates(task: str, templates: Sequence[Template], fields: Iterable[str]) -> None:
+def check_templates(
+    task: str, templates: Sequence[Template], fields: Iterable[str], kept: Iterable[str] = ()
+) -> None:
     """Refuses templates that cannot be rendered or that repeat one another.
+
+    Args:
+        task: the task.
+        templates: its templates.
+        fields: that they may name.
+        kept: those of them that are never shortened.
 
     Raises:
         DataError: names the task, the template's index and the field.
@@ -124,6 +137,9 @@ def check_templates(task: str, templates: Sequence[Template], fields: Iterable[s
     if not templates:
         raise DataError(f"task {task!r} has no templates")
     known = [*fields, OPTIONS_FIELD]
+    if unknown := [field for field in kept if field not in known]:
+        hint = did_you_mean(unknown[0], known)
+        raise DataError(f"task {task!r}: unknown field {unknown[0]!r} to keep{hint}")
     seen: dict[tuple[str, str], int] = {}
     for index, template in enumerate(templates):
         for field in template.fields:

@@ -23,9 +23,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.instructions import budgets
+from flan_jax.instructions.budgets import Budget, Fitter
 from flan_jax.instructions.draws import Draws
-from flan_jax.natural_instructions import budgets
-from flan_jax.natural_instructions.budgets import Budget, Fitter
 
 QUERY_HEAD = "Now complete the following example -\n"
 QUERY_TAIL = "Output: "

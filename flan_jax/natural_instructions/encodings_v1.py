@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import ConfigError, DataError, did_you_mean
-from flan_jax.natural_instructions import budgets
-from flan_jax.natural_instructions.budgets import Budget, Fitter
+from flan_jax.instructions import budgets
+from flan_jax.instructions.budgets import Budget, Fitter
 from flan_jax.natural_instructions.schema_v1 import MISSING, TEXTS
 
 POSITIVE = "Positive Examples Full Only"

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flan_jax.instructions.budgets import Budget
 from flan_jax.natural_instructions import encodings
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.schema import Example, Instance, SchemaTask
 from flan_jax.texts import most_bytes
 

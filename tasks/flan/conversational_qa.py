@@ -205,6 +205,7 @@ DATASETS = (
         splits=splits("train[:30000]", "train[-200:]", "validation"),
         read=_read_quac,
         fields=("passage", "question", "title", "section", "article"),
+        kept=("question",),
         plain="{title}\n{section}\n\n{passage}\n\n{question}",
         instruction=(
             "Answer a question from a conversation with an excerpt of a passage, or say that it is "
@@ -230,6 +231,7 @@ DATASETS = (
         splits=splits("train[:-100]", "train[-100:]", "test"),
         read=_read_coqa,
         fields=("story", "genre", "questions", "questions_inline", "dialogue"),
+        kept=("questions", "questions_inline"),
         plain="{story}\n\n{questions}",
         instruction="Answer all questions of a conversation about a text, in a numbered list.",
         templates=_COQA_TEMPLATES,

@@ -131,6 +131,7 @@ def _anli(round_: int, train: str) -> Dataset:
             premise="context",
         ),
         fields=_PAIR_FIELDS,
+        kept=("hypothesis", "claim"),
         plain=_PAIR_PLAIN,
         instruction="Decide whether a passage makes a statement true, false, or neither.",
         templates=_ANLI_TEMPLATES,
@@ -308,6 +309,7 @@ def _mnli(kind: str, train: str, note: str) -> Dataset:
             _read_pair, answers=_MNLI_OPTIONS, standings=(_ENTAILED, _OPEN, _CONTRADICTED)
         ),
         fields=_PAIR_FIELDS,
+        kept=("hypothesis", "claim"),
         plain=_PAIR_PLAIN,
         instruction="Decide whether a sentence is true, given that another one is.",
         templates=_MNLI_TEMPLATES,
@@ -498,6 +500,7 @@ DATASETS = (
             _read_pair, answers=_CB_OPTIONS, standings=(_ENTAILED, _CONTRADICTED, _OPEN)
         ),
         fields=_PAIR_FIELDS,
+        kept=("hypothesis", "claim"),
         plain=_PAIR_PLAIN,
         instruction="Decide whether a passage says that a statement is true, false, or neither.",
         templates=_CB_TEMPLATES,
@@ -541,6 +544,7 @@ DATASETS = (
         splits=splits("train[:30000]", "train[-200:]", "validation"),
         read=_read_qnli,
         fields=("question", "sentence", "standing"),
+        kept=("question",),
         plain="{question}\n{sentence}",
         instruction="Decide whether a sentence contains the answer to a question.",
         templates=_QNLI_TEMPLATES,
@@ -563,6 +567,7 @@ DATASETS = (
             hypothesis="sentence2",
         ),
         fields=_PAIR_FIELDS,
+        kept=("hypothesis", "claim"),
         plain=_PAIR_PLAIN,
         instruction="Decide whether a sentence follows from a text with an ambiguous pronoun.",
         templates=_WNLI_TEMPLATES,
@@ -581,6 +586,7 @@ DATASETS = (
             _read_pair, answers=_SNLI_OPTIONS, standings=(_ENTAILED, _OPEN, _CONTRADICTED)
         ),
         fields=_PAIR_FIELDS,
+        kept=("hypothesis", "claim"),
         plain=_PAIR_PLAIN,
         instruction="Decide whether a sentence is true of a scene that another one describes.",
         templates=_SNLI_TEMPLATES,

@@ -14,7 +14,8 @@ of them will do; a mixture whose subtasks are all absent is left out, and that i
 
 NI_V1_ENCODING names the encoding (`encodings_v1.get_encoding`; `full` where unset, `full_no_neg`
 without negative examples) and NI_V1_BUDGET the most tokens of a prompt with its end-of-sequence
-token (1024). A prompt that is too long loses examples and instructions, never its query.
+token (PROMPT_BUDGET, or else 1024). A prompt that is too long loses examples and instructions,
+never its query.
 """
 
 import dataclasses
@@ -33,11 +34,12 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, file_index, mixtures, registration
+from flan_jax.instructions.budgets import Budget
 from flan_jax.instructions.draws import Draws
+from flan_jax.instructions.long_prompts import prompt_budget
 from flan_jax.instructions.rendering import Rendered
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings_v1, schema, schema_v1
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.scoring import references
 from tasks.natural_instructions import index
 
@@ -92,7 +94,8 @@ class Rendering:
         """
         name = str(settings.setting("NI_V1_ENCODING", DEFAULT_ENCODING))
         encoding = encodings_v1.get_encoding(name)
-        return cls(encoding, name, settings.setting("NI_V1_BUDGET", DEFAULT_BUDGET))
+        budget = settings.setting("NI_V1_BUDGET", prompt_budget() or DEFAULT_BUDGET)
+        return cls(encoding, name, budget)
 
     def facts(self) -> dict[str, Any]:
         """What of it shapes prompts."""

@@ -13,9 +13,9 @@ variable), a clone of the benchmark's repository or a part of it: `tasks/*.json`
 
 SUPER_NI_ENCODING names the encoding of the prompts (`encodings.get_encoding`, or `meta`, which
 draws one for each example; Tk-Instruct's `def_pos2` where unset) and SUPER_NI_BUDGET the most
-tokens of a prompt with its end-of-sequence token (1024). A prompt whose definition and query are
-longer loses instructions, never its query, and that is said once a task; with
-SUPER_NI_OVERFLOW=original it loses its end, as in Tk-Instruct.
+tokens of a prompt with its end-of-sequence token (PROMPT_BUDGET, or else 1024). A prompt whose
+definition and query are longer loses instructions, never its query, and that is said once a task;
+with SUPER_NI_OVERFLOW=original it loses its end, as in Tk-Instruct.
 """
 
 import dataclasses
@@ -32,11 +32,12 @@ from etils import epath
 from flan_jax import files, metrics, settings
 from flan_jax.errors import DataError
 from flan_jax.instructions import cards, mixtures, registration
+from flan_jax.instructions.budgets import Budget, Fit, Overflow
 from flan_jax.instructions.draws import Draws, current_rendering
+from flan_jax.instructions.long_prompts import prompt_budget
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.natural_instructions import encodings
-from flan_jax.natural_instructions.budgets import Budget, Overflow
 from flan_jax.natural_instructions.schema import Instance, SchemaTask
 from tasks.natural_instructions import index
 from tasks.natural_instructions.super_ni_mixtures import (
@@ -81,7 +82,8 @@ class Rendering:
         encoding = str(settings.setting("SUPER_NI_ENCODING", DEFAULT_ENCODING))
         encodings.check_encoding(encoding)
         overflow = settings.setting("SUPER_NI_OVERFLOW", "keep_query")
-        return cls(encoding, settings.setting("SUPER_NI_BUDGET", DEFAULT_BUDGET), overflow)
+        budget = settings.setting("SUPER_NI_BUDGET", prompt_budget() or DEFAULT_BUDGET)
+        return cls(encoding, budget, overflow)
 
     def facts(self) -> dict[str, Any]:
         """Returns what prompts depend on."""
@@ -395,6 +397,7 @@ def _render(
         targets=blank + draws.choice("reference", references),
         template=encoding,
         references=references,
+        fit=Fit.WHOLE if prompt.whole else Fit.SHORTENED,
     )
 
 

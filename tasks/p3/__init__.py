@@ -22,6 +22,7 @@ is the one that T0 was tested on, its validation rows; ANLI's rounds are dataset
 A rendering depends on the example's id, the template and nothing else, also where a template draws.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -35,6 +36,7 @@ from flan_jax import files, json_files, metrics, settings
 from flan_jax.errors import DataError, quoted, within
 from flan_jax.instructions import (
     cards,
+    checks,
     pipelines,
     promptsource,
     protocols,
@@ -254,7 +256,14 @@ def _render(
     prompt = promptsource.render(template, row, draws)
     if prompt is None:
         return ()
-    rendered = Rendered(prompt.inputs, prompt.targets, key, prompt.options, (prompt.targets,))
+    rendered = Rendered(
+        prompt.inputs,
+        prompt.targets,
+        key,
+        prompt.options,
+        (prompt.targets,),
+        draft=promptsource.draft(template, row, draws, prompt),
+    )
     if not ranked:
         return (rendered,)
     if prompt.targets not in prompt.options:
@@ -336,6 +345,7 @@ def _register_entry(entry: Entry) -> None:
         _card(entry, tuple(name for name, _, _ in variants)),
         functools.partial(_problems, entry),
         functools.partial(_texts, entry),
+        lambda: rendering.fits(_rendered_rows(entry)),
     )
     _SUITE.add_mixture(f"{whole}_eval_rank", dict.fromkeys(_ranked_tasks(entry), 1.0))
     for drawing, alone in ((f"{whole}{RANK}", _ranked_tasks(entry)), (whole, _generated(entry))):
@@ -415,14 +425,15 @@ def _problems(entry: Entry) -> list[str]:
 
 def _texts(entry: Entry) -> Iterator[str]:
     yield from entry.words.values()
+    yield from checks.texts_of(_rendered_rows(entry))
+
+
+def _rendered_rows(entry: Entry) -> Iterator[Rendered]:
+    """Yields the first rows in each template."""
     for key in entry.templates:
         for row in _some_rows(entry):
-            try:
-                rendered = _renderer(entry, [key], False)(row, Draws(current_rendering(), "", ""))
-            except DataError:
-                continue  # which is a problem of its own
-            for one in rendered:
-                yield from (one.inputs, one.targets)
+            with contextlib.suppress(DataError):  # which is a problem of its own
+                yield from _renderer(entry, [key], False)(row, Draws(current_rendering(), "", ""))
 
 
 def _settings() -> tuple[str, str | None]:

@@ -504,7 +504,7 @@ def write_raw(root, *raw):
     """Records of any bytes in a unit whose checksums and lengths are theirs."""
 
     class Raw:
-        inputs, targets, id = np.zeros(1), np.zeros(2), ""
+        inputs, targets, id, fit = np.zeros(1), np.zeros(2), "", 0
 
         def __init__(self, record):
             self.to_bytes, self.id = lambda: record, str(len(record))
@@ -533,6 +533,8 @@ GOOD = msgpack.unpackb(
         msgpack.packb(GOOD | {"references": [b"x"]}),
         msgpack.packb(GOOD | {"ranked": [1, 2, 3]}),
         msgpack.packb(GOOD | {"ranked": "abc"}),
+        msgpack.packb(GOOD | {"fit": 3}),
+        msgpack.packb(GOOD | {"fit": "whole"}),
     ],
 )
 def test_a_record_of_a_strangers_making_is_refused_by_name(record, tmp_path):

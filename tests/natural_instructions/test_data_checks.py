@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flan_jax.commands.check_folder import run_check
 from flan_jax.errors import ConfigError, DataError
+from flan_jax.instructions.budgets import Budget
 from flan_jax.natural_instructions import data_checks, encodings, text_overlap
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.data_checks import check_folder
 from flan_jax.natural_instructions.schema import parse_task
 from flan_jax.natural_instructions.task_checks import CHECKS, Prompts, check_task, label_entropy

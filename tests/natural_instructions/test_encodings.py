@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError
+from flan_jax.instructions import budgets
+from flan_jax.instructions.budgets import Budget
 from flan_jax.instructions.draws import Draws, RenderingKey
-from flan_jax.natural_instructions import budgets, encodings
-from flan_jax.natural_instructions.budgets import Budget
+from flan_jax.natural_instructions import encodings
 from flan_jax.natural_instructions.encodings import (
     ENCODINGS,
     QUERY_TAIL,

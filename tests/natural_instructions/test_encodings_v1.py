@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import ConfigError, DataError
+from flan_jax.instructions.budgets import Budget
 from flan_jax.natural_instructions import encodings_v1
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.encodings_v1 import (
     COMPONENTS,
     ENCODINGS,

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from flan_jax.instructions.budgets import Budget
 from flan_jax.natural_instructions import encodings, encodings_v1
-from flan_jax.natural_instructions.budgets import Budget
 from flan_jax.natural_instructions.schema import parse_task
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "natural_instructions.md"

@@ -12,6 +12,7 @@ import gin
 import pytest
 import seqio
 from absl import logging
+from prepared import examples as unit
 from releases import examples, imported
 
 from flan_jax import files
@@ -339,6 +340,22 @@ def test_recipe_follows_file_and_settings(super_ni, folder, monkeypatch):
     write_task(folder, "task001_label", task_object(1, 13, lambda i: ["x"]))
     seen.append(fingerprint())
     assert len(set(seen)) == 4
+
+
+def test_prompt_budget_stands_for_a_budget_that_is_not_given(super_ni, folder, monkeypatch):
+    monkeypatch.setenv("PROMPT_BUDGET", "200")
+    long = task_object(1, 4, lambda i: ["x"])
+    long["Instances"][2]["input"] = "é " * 300
+    write_task(folder, "task001_label", long)
+    super_ni.register(str(folder))
+    found = unit("super_ni_task001_label", "train")
+    assert [one.fit for one in found] == [0, 0, 1, 0]
+    assert max(len(one.inputs) for one in found) <= 200
+    super_ni.unregister()
+    monkeypatch.setenv("SUPER_NI_BUDGET", "600")
+    super_ni.register(str(folder))
+    found = unit("super_ni_task001_label", "train")
+    assert [one.fit for one in found] == [0, 0, 2, 0]  # longer than what others are allowed
 
 
 def test_budget_is_kept(super_ni, folder, monkeypatch):

@@ -1,6 +1,7 @@
-"""Budgets of tokens, and what fits into one; for the encodings of both releases."""
+"""Budgets of tokens, and what of a prompt fits into one."""
 
 import dataclasses
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,6 +17,14 @@ _EXTRA_TOKENS = 2
 # A cut moves back to the nearest blank if it is at most so many characters away, so that words
 # stay whole where a language writes blanks.
 _WORD_REACH = 24
+
+
+class Fit(enum.IntEnum):
+    """What became of a prompt on the way into a budget."""
+
+    WHOLE = 0
+    SHORTENED = 1
+    TOO_LONG = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +126,7 @@ def shortened_query(query: Callable[[str], str], source: str, tail: str, fitter:
     Raises:
         ConfigError: the budget does not even hold the tail.
     """
-    prompt = fitter.longest(lambda size: query(_ends(source, size)), len(source))
+    prompt = fitter.longest(lambda size: query(ends(source, size)), len(source))
     if prompt is None:
         bare = query("")
         spare = len(bare) - len(tail)
@@ -135,7 +144,7 @@ def head(text: str, size: int) -> str:
     return text[:size].rstrip()
 
 
-def _ends(text: str, size: int) -> str:
+def ends(text: str, size: int) -> str:
     """Returns about `size` characters of a text, half from its start and half from its end."""
     if size >= len(text):
         return text
