@@ -65,12 +65,13 @@ def _title(made: Report) -> str:
 def _summary(made: Report) -> str:
     tasks = {task for one in made.asked for task in one.tasks}
     categories = set(made.categories.values())
-    parts = [f"{len(made.asked)} evaluated on {len(tasks):,} tasks"] if tasks else []
+    on = f"{len(made.asked)} evaluated on {len(tasks):,} task{'s' * (len(tasks) > 1)}"
     if len(categories) > 1:
-        parts[0] += f" in {len(categories)} categories"
+        on += f" in {len(categories)} categories"
     trained = sum(bool(one.run.curves) for one in made.runs)
-    parts += [f"{trained} seen while trained"] if trained else []
-    return f"{len(made.runs)} run{'s' * (len(made.runs) > 1)}: {'; '.join(parts)}."
+    parts = [on] * bool(tasks) + [f"{trained} with learning curves"] * bool(trained)
+    count = len(made.runs)
+    return f"{count} run{'s' * (count > 1)}: {', '.join(parts) or 'nothing in any of them'}."
 
 
 # Scores
@@ -371,12 +372,19 @@ def _over(
 def _facts(made: Report, one: Scored) -> dict[str, Any]:
     run, facts = one.run, dict(one.run.facts)
     counts = {name: sum(scores.get(name, 0) for scores in run.scores.values())
-              for name in report.COUNTS}  # fmt: skip
+              for name in report.COUNTS if name != "n"}  # fmt: skip
     facts |= {name.replace("_", " "): count for name, count in counts.items() if count}
     if run.answers:
-        facts["answers"] = f"{len(run.answers):,}"
+        facts["answers"] = len(run.answers)
     return {
         "title": one.name,
         "css": made.css(one.name),
-        "facts": [("read from", ", ".join(run.places)), *((n, str(v)) for n, v in facts.items())],
+        "facts": [
+            ("read from", ", ".join(run.places)),
+            *((n, _shown(v)) for n, v in facts.items()),
+        ],
     }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else str(value)

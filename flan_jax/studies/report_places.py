@@ -27,6 +27,11 @@ from flan_jax.training.trackers import METRICS_FILE as TRAINING_FILE
 RESULTS_FILE = "results.json"
 # Of metrics.json: what is scores, and not a fact about the run.
 _SCORES = ("overall", "by_category", "by_task", "by_prediction_set", "reported")
+# Of an encoding of the first release in which a task was asked with other numbers of examples.
+_FEWER = ("", ", fewer examples", ", fewest examples")
+_FIELDS = tuple(field.name for field in dataclasses.fields(Prediction))
+# Bytes of a file that its first object is looked for in.
+_BEGINNING = 1 << 22
 _MOST_FACTS, _LONGEST_FACT = 60, 300
 
 
@@ -208,31 +213,29 @@ def _unscored(
 
 
 def _scores(summary: Fields, key: str) -> dict[str, dict[str, Any]]:
-    """Returns the scores by task or by category, whose values are numbers.
+    """Returns the scores by task or by category: what is a number, or null, and no interval.
 
     Raises:
-        DataError: one is not.
+        DataError: it is not there, or a number is none that can be drawn.
     """
-    found = {}
-    groups = summary.inner(key)
+    groups, found = summary.inner(key), {}
     for name in groups.object:
         group = groups.inner(name)
-        group.count("n")
         found[name] = {
             metric: None if value is None else group.number(metric)
             for metric, value in group.object.items()
-            if not isinstance(value, list)
+            if value is None or type(value) in (int, float)
         }
-        found[name] |= {
-            name: int(found[name][name] or 0) for name in report.COUNTS if name in group.object
-        }
+        counts = {"n", *report.COUNTS} & (group.object.keys() | {"n"})
+        found[name] |= {metric: group.count(metric) for metric in counts}
     return found
 
 
 def _own_answers(file: epath.Path) -> Iterator[Answer]:
-    """Yields the answers of a predictions.jsonl; of what is not scored, fields may be missing."""
+    """Yields the answers of a predictions.jsonl; what is not scored may be missing."""
     for row in json_files.read_rows(file, most=MOST_BYTES):
-        known = {"template": "", "options": [], "prompt": "", **row.object}
+        given = {name: row.object[name] for name in _FIELDS if name in row.object}
+        known = {"template": "", "options": [], "prompt": "", **given}
         yield _own_answer(Prediction.from_fields(Fields(row.where, known)))
 
 
@@ -302,13 +305,11 @@ def _outside(
     place: epath.Path, chosen: str, format: str, references: References | None
 ) -> Iterator[Run]:
     """Yields the runs of predictions that `flan-jax score` reads, one of each setting."""
-    if place.name == report.PREDICTIONS_FILE and format in ("auto", "flan_jax"):
+    if place.is_file() and _is_ours(place, format):
         answers = tuple(_own_answers(place))
-        if answers:
-            known = _cards_of(answer.task for answer in answers)
-            facts = {"format": "flan_jax"}
-            yield Run(str(place), (str(place),), answers=answers, categories=known, facts=facts)
-            return
+        known = _cards_of(answer.task for answer in answers)
+        yield Run(str(place), (str(place),), answers=answers, categories=known)
+        return
     sets, found_format = prediction_files.read_predictions(str(place), format)
     settings = _settings(sets, found_format, place)
     if chosen:
@@ -321,24 +322,43 @@ def _outside(
         yield _of_sets(label, place, of_setting, found_format, references)
 
 
+def _is_ours(place: epath.Path, format: str) -> bool:
+    """Whether a file is one of `flan-jax eval`, whose prompts and templates are read as well."""
+    if format != "auto":
+        return format == "flan_jax"
+    begin = files.read_bytes(place, _BEGINNING, whole=False).decode("utf-8-sig", "replace")
+    head = json_files.first_object(begin) or {}
+    return {"task", "id", "prediction", "targets"} <= head.keys() and "Instance" not in head
+
+
 def _settings(
     sets: Sequence[PredictionSet], format: str, place: epath.Path
 ) -> dict[str, list[PredictionSet]]:
     """Returns the sets of a file by the setting in which a system was asked.
 
-    Those of the first release are named <task>@<encoding>@<examples>_<count>: sets of one encoding
-    belong together, however many examples fit for each task.
+    Those of the first release are named <task>@<encoding>@<examples>_<count>. Sets of one encoding
+    belong together; where a task was asked in one with more and with fewer examples, the most go
+    with the most that other tasks have room for.
     """
     if format != "ni_v1":
         return {str(place): list(sets)}
+    by_encoding: dict[str, dict[str, list[PredictionSet]]] = {}
+    for one in sorted(sets, key=_examples, reverse=True):
+        encoding = one.name.partition("@")[2].rpartition("@")[0].strip("_") or one.name
+        by_encoding.setdefault(encoding, {}).setdefault(one.task, []).append(one)
     found: dict[str, list[PredictionSet]] = {}
-    for one in sets:
-        setting = one.name.partition("@")[2].rpartition("@")[0].strip("_") or one.name
-        taken = {other.task for other in found.get(setting, ())}
-        found.setdefault(one.name.partition("@")[2] if one.task in taken else setting, []).append(
-            one
-        )
+    for encoding, of_tasks in sorted(by_encoding.items()):
+        for of_task in of_tasks.values():
+            for place_of, one in enumerate(of_task):
+                less = _FEWER[min(place_of, len(_FEWER) - 1)]
+                found.setdefault(encoding + less, []).append(one)
     return found
+
+
+def _examples(one: PredictionSet) -> int:
+    """Returns how many examples its prompts had, as its name says."""
+    number = one.name.rpartition("@")[2].partition("_")[0]
+    return int(number) if number.isdecimal() and len(number) < 7 else 0
 
 
 def _of_sets(

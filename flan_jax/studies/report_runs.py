@@ -99,7 +99,7 @@ def joined(runs: Iterable[Run]) -> list[Run]:
     """Returns runs of one name as one.
 
     Raises:
-        DataError: two evaluations of one name have a task in common.
+        DataError: two evaluations of one name say different things of a task.
     """
     found: dict[str, Run] = {}
     for run in runs:
@@ -108,28 +108,46 @@ def joined(runs: Iterable[Run]) -> list[Run]:
 
 
 def _together(first: Run, second: Run) -> Run:
+    """Returns two parts of a run as one; what both have, as mixtures that overlap do, is one."""
     both = set(first.tasks) & set(second.tasks)
-    if both:
-        places = " and ".join((*first.places, *second.places))
-        raise DataError(
-            f"{quoted(first.name)} is two evaluations of {quoted(min(both))} ({places}): give each "
-            "a name of its own, NAME=RUN"
-        )
-    categories = {**first.by_category}
-    for name, scores in second.by_category.items():
-        same = [scores, categories[name]] if name in categories else [scores]
-        categories[name] = report.together(same)
+    _check_alike(first, second, both)
     return Run(
         first.name,
         tuple(dict.fromkeys((*first.places, *second.places))),
         {**first.scores, **second.scores},
-        categories,
-        first.answers + second.answers,
+        _categories(first, second, bool(both)),
+        first.answers + tuple(one for one in second.answers if one.task not in both),
         {**first.categories, **second.categories},
         {**first.curves, **second.curves},
         {**second.facts, **first.facts, **_listed(first, second)},
-        first.notes + second.notes,
+        tuple(dict.fromkeys(first.notes + second.notes)),
     )
+
+
+def _check_alike(first: Run, second: Run, tasks: set[str]) -> None:
+    def content(run: Run, task: str) -> object:
+        said = sorted((one.id, one.text) for one in run.answers if one.task == task)
+        return run.scores.get(task), said
+
+    for task in sorted(tasks):
+        if content(first, task) != content(second, task):
+            places = " and ".join(dict.fromkeys((*first.places, *second.places)))
+            raise DataError(
+                f"{quoted(first.name)} is two evaluations of {quoted(task)} ({places}): give each "
+                "a name of its own, NAME=RUN"
+            )
+
+
+def _categories(first: Run, second: Run, overlap: bool) -> dict[str, Mapping[str, Any]]:
+    """Returns the scores by category of two parts, without what would count a task twice."""
+    found = {**first.by_category, **second.by_category}
+    for name in first.by_category.keys() & second.by_category.keys():
+        one, other = first.by_category[name], second.by_category[name]
+        if not overlap:
+            found[name] = report.together([one, other])
+        elif one != other:
+            del found[name]
+    return found
 
 
 def _listed(first: Run, second: Run) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from flan_jax.studies.report_runs import Answer, Run
 
 # Of which less is better.
 LOWER = frozenset({"edit_distance"})
+# Intervals are over datasets where there are so many, and over examples else.
+FEWEST_DATASETS = 5
 # By so much ROUGE-L differs where two answers to one example are called different.
 _ROUGE_STEP = 20.0
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?) ?([KMBT]?)", re.IGNORECASE)
@@ -150,15 +152,15 @@ def shared_metric(groups: Sequence[Scores], preferred: Iterable[str] = ()) -> st
 # Means
 
 
-def overall(one: Scored, metric: str, bootstrap: Bootstrap, tasks: Iterable[str] | None = None) -> (
-    dict[str, Any] | None
-):  # fmt: skip
+def overall(
+    one: Scored, metric: str, bootstrap: Bootstrap, tasks: Iterable[str] | None = None
+) -> dict[str, Any] | None:
     """Returns the mean of a metric over the tasks that have it, weighted by their examples.
 
     Args:
         one: the run.
         metric: its name.
-        bootstrap: how intervals are made, over datasets; of one dataset there is none.
+        bootstrap: how intervals are made, see `_sums`.
         tasks: which; all where None.
 
     Returns:
@@ -166,21 +168,52 @@ def overall(one: Scored, metric: str, bootstrap: Bootstrap, tasks: Iterable[str]
     """
     chosen = one.tasks if tasks is None else [task for task in tasks if task in one.tasks]
     having = [task for task in chosen if one.tasks[task].get(metric) is not None]
-    if not having or not sum(one.tasks[task]["n"] for task in having):
+    count = sum(one.tasks[task]["n"] for task in having)
+    if not count:
         return None
-    sums: dict[str, list[float]] = {}
-    for task in having:
-        scores = one.tasks[task]
-        of_dataset = sums.setdefault(one.datasets[task][0], [0.0, 0.0])
-        of_dataset[0] += scores["n"] * scores[metric]
-        of_dataset[1] += scores["n"]
-    totals, counts = np.array(list(sums.values())).T
-    found: dict[str, Any] = {
-        "value": float(totals.sum() / counts.sum()), "n": int(counts.sum()), "tasks": len(having),
-    }  # fmt: skip
-    if bootstrap.samples and len(counts) > 1:
-        found["ci95"] = [float(end) for end in bootstrap.intervals(totals[:, None], counts)[:, 0]]
+    total = math.fsum(one.tasks[task]["n"] * one.tasks[task][metric] for task in having)
+    found: dict[str, Any] = {"value": total / count, "n": count, "tasks": len(having)}
+    sums_UxM, counts_U = _sums(one, metric, having)
+    if bootstrap.samples and len(counts_U) > 1:
+        found["ci95"] = bootstrap.intervals(sums_UxM, counts_U)[:, 0].tolist()
     return found
+
+
+def _sums(one: Scored, metric: str, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the sum of a metric in each of what intervals draw, and the number of its examples.
+
+    Those are datasets where there are enough: ends that are those of two or three say little. Else
+    they are examples, each in all of its templates, where the metric has a value of each; else
+    none.
+    """
+    datasets = {task: one.datasets[task][0] for task in tasks}
+    parts: Iterable[tuple[str, float, int]]
+    if len(set(datasets.values())) >= FEWEST_DATASETS:
+        scores = one.tasks
+        parts = ((datasets[t], scores[t]["n"] * scores[t][metric], scores[t]["n"]) for t in tasks)
+    else:
+        column = _column(one, metric, set(tasks))
+        parts = (
+            (f"{datasets[task]}\0{name}", float(one.scores_Nx2[at, column]), 1)
+            for (task, name), at in one.positions.items()
+            if column is not None and task in datasets
+        )
+    sums: dict[str, list[float]] = {}
+    for unit, total, count in parts:
+        of_unit = sums.setdefault(unit, [0.0, 0.0])
+        of_unit[0] += total
+        of_unit[1] += count
+    both_Ux2 = np.array([sums[unit] for unit in sorted(sums)]).reshape(-1, 2)
+    return both_Ux2[:, :1], both_Ux2[:, 1]
+
+
+def _column(one: Scored, metric: str, tasks: set[str]) -> int | None:
+    """Returns where each example's value of a metric is, None where it has none."""
+    if metric in METRICS:
+        return METRICS.index(metric)
+    keys = one.run.keys
+    ranked = all(a.credit is not None for a in one.run.answers if keys[a.task] in tasks)
+    return METRICS.index("exact_match") if metric == "accuracy" and ranked else None
 
 
 def category_of(runs: Sequence[Scored]) -> dict[str, str]:
@@ -277,12 +310,15 @@ def _less(
 ) -> tuple[str, dict[str, Estimate]]:
     """Returns the differences, and what their intervals are over.
 
-    Those are datasets; of a single one they are its examples, whose answers in several templates
-    are drawn together.
+    Those are datasets, or where these are few examples, whose answers in several templates are
+    drawn together.
     """
     datasets = {key: first.datasets[key[0]][0] for key in shared}
-    several = len(set(datasets.values())) > 1
-    drawn = [(datasets[key] if several else key[1], "\0".join(key)) for key in shared]
+    several = len(set(datasets.values())) >= FEWEST_DATASETS
+    drawn = [
+        (datasets[key] if several else f"{datasets[key]}\0{key[1]}", "\0".join(key))
+        for key in shared
+    ]
     count = len({unit for unit, _ in drawn})
     if not bootstrap.samples or count < 2:
         means_M = (_scores(other, shared) - _scores(first, shared)).mean(0)
