@@ -10,7 +10,7 @@ from flan_jax import pages
 from flan_jax.pages import charts
 from flan_jax.scoring import report
 from flan_jax.scoring.references import UNCATEGORIZED
-from flan_jax.scoring.summaries import Bootstrap
+from flan_jax.scoring.summaries import EXACT_CATEGORIES, Bootstrap
 from flan_jax.studies import report_tables as tables
 from flan_jax.studies.report_runs import Points
 from flan_jax.studies.report_summary import COLOURS, Report
@@ -114,10 +114,12 @@ def _cell(found: Mapping[str, Any] | None, best: float | None | bool = None) -> 
     return {"value": value, "best": best is not False and value == best, "ci95": found.get("ci95")}
 
 
-def _row(name: str, groups: Sequence[Mapping[str, Any] | None], **more: Any) -> dict[str, Any]:
+def _row(
+    name: str, groups: Sequence[Mapping[str, Any] | None], preferred: Sequence[str] = ()
+) -> dict[str, Any]:
     """Returns a row of one task or category: the metric that most runs have, and their values."""
     there = [group for group in groups if group]
-    metric = tables.shared_metric(there)
+    metric = tables.shared_metric(there, preferred)
     values = [group.get(metric) if group else None for group in groups]
     best = _best(values, metric)
     return {
@@ -125,7 +127,6 @@ def _row(name: str, groups: Sequence[Mapping[str, Any] | None], **more: Any) -> 
         "metric": report.label(metric),
         "n": max(group["n"] for group in there),
         "cells": [{"value": value, "best": best is not None and value == best} for value in values],
-        **more,
     }
 
 
@@ -162,7 +163,11 @@ def _category_rows(made: Report) -> list[dict[str, Any]]:
     names = sorted({name for group in groups for name in group})
     if not set(names) - {UNCATEGORIZED}:
         return []
-    return [_row(name, [group.get(name) for group in groups]) for name in names]
+    # Some of Super-NI's are read by exact match, as the benchmark publishes them.
+    exact = {name: ("exact_match",) for name in names if name in EXACT_CATEGORIES}
+    return [
+        _row(name, [group.get(name) for group in groups], exact.get(name, ())) for name in names
+    ]
 
 
 # Comparisons

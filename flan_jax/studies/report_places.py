@@ -21,7 +21,7 @@ from flan_jax.scoring import prediction_files, report
 from flan_jax.scoring.prediction_files import PredictionSet
 from flan_jax.scoring.predictions import MOST_BYTES, Prediction, score_targets
 from flan_jax.scoring.references import UNCATEGORIZED, Reference, References, is_published
-from flan_jax.studies.report_runs import Answer, Points, Run, joined
+from flan_jax.studies.report_runs import Answer, Points, Run, common_name, joined
 from flan_jax.training.trackers import METRICS_FILE as TRAINING_FILE
 
 RESULTS_FILE = "results.json"
@@ -68,7 +68,18 @@ def read(asked: Sequence[Asked], format: str, references: References | None) -> 
             found.append((bool(one.name), named))
     labels = iter(_short([run.name for named, run in found if not named]))
     runs = [run if named else dataclasses.replace(run, name=next(labels)) for named, run in found]
-    return joined(runs)
+    return joined(_categorized(run, references) for run in runs)
+
+
+def _categorized(run: Run, references: References | None) -> Run:
+    """Returns a run with the categories that references have for its tasks, whoever wrote them."""
+    if references is None:
+        return run
+    known = {
+        common_name(task): category for task, category in _categories(references.instances).items()
+    }
+    found = {task: known[common_name(task)] for task in run.tasks if common_name(task) in known}
+    return dataclasses.replace(run, categories={**found, **run.categories})
 
 
 def _short(paths: Sequence[str]) -> list[str]:

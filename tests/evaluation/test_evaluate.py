@@ -127,6 +127,7 @@ def test_several_checkpoints_are_asked_several_mixtures(trained, tmp_path, capfd
         assert predictions_of(out / folder) == predictions_of(tmp_path / "alone")
     # Set side by side where they were moved to, mixtures that overlap once.
     shutil.move(out, tmp_path / "moved")
+    capfd.readouterr()
     assert run(["report", str(tmp_path / "moved"), f"--out={tmp_path / 'page.html'}"]) == 0
     said = capfd.readouterr()
     assert "run@150 less run, 12 examples: ROUGE-L +0.0 [+0.0, +0.0]" in said.out
