@@ -322,3 +322,32 @@ def test_it_needs_neither_jax_nor_seqio(two, tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, env=env, timeout=120)
     page = (tmp_path / "p.html").read_text()
     assert ">a</span>" in page and "<script" not in page and "http" not in page
+
+
+def test_outputs_of_bbh_stand_beside_any_form_of_our_tasks(tmp_path):
+    """A chain of thought of ours, and of theirs, by the answers that they end in."""
+    targets = ["(A)", "(B)", "(A)"]
+    own = [
+        Prediction("bbh_snarks_cot", f"snarks/{i}", "cot", (), f"Q: {i}", f"The answer is {t}.", (t,))
+        for i, t in enumerate(targets)
+    ]  # fmt: skip
+    write(tmp_path / "ours", own)
+    (tmp_path / "theirs").mkdir()
+    outputs = [{"prediction": f" Hm. So the answer is {said}.", "target": t}
+               for said, t in zip(["(A)", "(A)", "(B)"], targets, strict=True)]  # fmt: skip
+    file = tmp_path / "theirs" / "snarks_few_shot_template_0-255.json"
+    file.write_text(json.dumps({"outputs": outputs}))
+    one = made(tmp_path / "ours", tmp_path / "theirs")
+    (pair,) = one.pairs
+    assert pair.counts == {"both": 1, "this": 0, "first": 2, "neither": 0}
+    assert pair.less["exact_match"].mean == pytest.approx(-200 / 3)
+    assert [a.text for a in one.asked[0].run.answers] == targets
+
+
+def test_what_was_only_trained_has_curves_alone(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
+    found = run(capsys, tmp_path / "run", f"--out={tmp_path / 'page.html'}")
+    assert found.out == f"wrote {tmp_path / 'page.html'}\n" and not found.err
+    page = (tmp_path / "page.html").read_text()
+    assert "<polyline" in page and "All tasks" not in page and "Won and lost" not in page
