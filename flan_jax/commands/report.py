@@ -72,8 +72,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _made(args: argparse.Namespace) -> Any:
     """Returns the report."""
+    from flan_jax.errors import ConfigError
     from flan_jax.scoring import summaries
 
+    if args.gin_overrides and not args.module:
+        raise ConfigError(
+            f"--gin.{args.gin_overrides[0]} is a setting of a --module; none is named"
+        )
     if args.module:
         from flan_jax import config
         from flan_jax.quiet import import_tensorflow

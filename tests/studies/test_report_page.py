@@ -309,6 +309,8 @@ def test_what_is_no_run_is_one_error_before_anything_is_written(two, tmp_path):
             cli.run(["report", str(good), f"x={tmp_path / place}", f"--out={out}"])
     with pytest.raises(DataError, match="'a' is two evaluations of 'super_ni_task10_words'"):
         cli.run(["report", f"a={good}", f"a={two / 'b' / 'eval'}", f"--out={out}"])
+    with pytest.raises(ConfigError, match="--gin.SUPER_NI_DIR=x is a setting of a --module"):
+        cli.run(["report", str(good), f"--out={out}", "--gin.SUPER_NI_DIR=x"])
     assert not out.exists()
 
 
@@ -328,7 +330,7 @@ def test_outputs_of_bbh_stand_beside_any_form_of_our_tasks(tmp_path):
     """A chain of thought of ours, and of theirs, by the answers that they end in."""
     targets = ["(A)", "(B)", "(A)"]
     own = [
-        Prediction("bbh_snarks_cot", f"snarks/{i}", "cot", (), f"Q: {i}", f"The answer is {t}.", (t,))
+        Prediction("bbh_snarks_cot", f"snarks/{i}", "cot", (), "Q", f"The answer is {t}.", (t,))
         for i, t in enumerate(targets)
     ]  # fmt: skip
     write(tmp_path / "ours", own)
