@@ -22,6 +22,7 @@ VERBS = {
     "eval": "score a checkpoint on a task or mixture",
     "infer": "answer instructions, from a file or typed in",
     "score": "score anybody's predictions, without a model",
+    "report": "set runs and published predictions side by side, on a page",
     "baseline": "write the predictions of a heuristic, to be scored",
     "tasks": "list tasks, or show what a model sees of one",
     "select": "choose tasks to train on from instructions alone",

@@ -142,7 +142,7 @@ def test_other_verbs_take_gin(verb):
 WORDS = {
     "--aggregation", "--among", "--arms", "--combine", "--coordinator_address", "--count_encoding",
     "--diversity", "--encoding", "--engine", "--exclude", "--held-out", "--library", "--method",
-    "--profile_steps", "--rates", "--run", "--split", "--target", "--target-source",
+    "--profile_steps", "--rates", "--run", "--split", "--x", "--target", "--target-source",
     "--target-task", "--template", "--transform", "--device", "names", "--beam",
 }  # fmt: skip
 

@@ -7,13 +7,15 @@ import pytest
 
 from flan_jax.pages import charts
 from flan_jax.scoring.predictions import Prediction
+from flan_jax.scoring.summaries import Bootstrap
 from flan_jax.selector import explain
 from flan_jax.selector.encoders import Embedder, get_encoder
 from flan_jax.selector.library import Library, LibraryTask
 from flan_jax.selector.parameters import Parameters
 from flan_jax.selector.selection import Selector, Target, all_instructions
-from flan_jax.studies import page, selection_page
+from flan_jax.studies import page, report_page, report_summary, report_tables, selection_page
 from flan_jax.studies.laboratory import STRUCTURES, Scored
+from flan_jax.studies.report_runs import Answer, Run
 
 # Each ends another context: text, both kinds of quotes, style, title, comment, CDATA, Jinja.
 HOSTILE = (
@@ -24,7 +26,7 @@ HOSTILE = (
 TAGS = """html head meta title style body main h1 h2 h3 h4 p b br wbr div span small table thead
     tbody tr th td dl dt dd pre figure details summary svg line text polyline circle path"""
 ATTRIBUTES = """lang charset name content class style viewbox role aria-label open r cx cy d points
-    x y x1 x2 y1 y2 text-anchor transform"""
+    title x y x1 x2 y1 y2 text-anchor transform"""
 
 
 class Page(html.parser.HTMLParser):
@@ -105,6 +107,26 @@ def test_the_page_of_a_selection():
     }  # fmt: skip
     chosen = {HOSTILE: [{"task": HOSTILE, "score": 1.0, "instruction": HOSTILE}]}
     checked(selection_page.render(metrics, chosen, HOSTILE, [HOSTILE]))
+
+
+def test_the_page_of_a_report():
+    def run(name, right):
+        answers = [
+            Answer(f"{HOSTILE}_{t}", f"{i}{HOSTILE}", HOSTILE * (right == i % 2), (HOSTILE,),
+                   HOSTILE, f"{t}")
+            for t in range(3) for i in range(4)
+        ]  # fmt: skip
+        scores = {one.task: {HOSTILE: 1.0, "ties": 2, "n": 4} for one in answers}
+        curves = {"loss": [(0.0, 2.0), (10.0, 1.0)], f"{HOSTILE}/loss": [(1.0, math.nan)]}
+        facts = {HOSTILE: HOSTILE, "x": right + 1}
+        return Run(HOSTILE + name, (HOSTILE,), scores, {HOSTILE: {HOSTILE: 2.0, "n": 12}},
+                   tuple(answers), {}, curves, facts, (HOSTILE,))  # fmt: skip
+
+    runs = report_tables.scored([run("a", 0), run("b", 1)])
+    made = report_summary.make(runs, Bootstrap(50), "x")
+    found = " ".join(checked(report_page.render(made)).words)
+    for heading in ("same examples", "category", "templates", "scale", "training", "Won", "are"):
+        assert heading in found
 
 
 @pytest.fixture(scope="module")

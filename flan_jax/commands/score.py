@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="may come repeatedly",
     )
+    add_scoring_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, unrounded")
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what predictions of elsewhere are read and scored by."""
     parser.add_argument(
         "--references",
         type=common.path,
@@ -60,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=common.whole(), help="default: as many as there are cores"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, unrounded")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,7 +94,7 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     from flan_jax.scoring.references import read_references
 
     summaries.import_rouge_quickly()
-    tokenizer, bootstrap = _tokenizer(args), summaries.Bootstrap(args.bootstrap, args.seed)
+    tokenizer, bootstrap = tokenizer_of(args), summaries.Bootstrap(args.bootstrap, args.seed)
     sets, formats = _read_all(args)
     if args.references:
         references = read_references(args.references, args.track)
@@ -138,7 +143,7 @@ def _wordless_notes(wordless: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def _tokenizer(args: argparse.Namespace) -> str | None:
+def tokenizer_of(args: argparse.Namespace) -> str | None:
     """Returns the tokenizer of the cross-lingual track, None for English.
 
     Raises:

@@ -227,10 +227,12 @@ def _flan_jax_answer(row: Fields) -> Answer:
     carried = Reference(
         task, found_id, UNCATEGORIZED, row.texts("targets"), published=is_published(task)
     )
-    said = row.text("prediction")
-    # As the task itself is scored.
-    said = final_answer(said) if _COT_NAME.fullmatch(task) else said
-    return Answer(said, found_id, task, carried=carried)
+    return Answer(as_scored(task, row.text("prediction")), found_id, task, carried=carried)
+
+
+def as_scored(task: str, said: str) -> str:
+    """Returns what counts of an answer of ours, as the task itself is scored."""
+    return final_answer(said) if _COT_NAME.fullmatch(task) else said
 
 
 def _read_ni_v1(file: epath.Path, text: str) -> Iterator[PredictionSet]:

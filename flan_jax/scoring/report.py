@@ -73,7 +73,7 @@ def summarize(mixture: str, step: int, predictions: Sequence[Prediction]) -> dic
 
     def scores_of(positions: Sequence[int]) -> dict[str, Any]:
         members = sorted({tasks[position] for position in positions})
-        return _together([metrics_of[task] for task in members])
+        return together([metrics_of[task] for task in members])
 
     return summary_of(mixture, step, tasks, [categories[task] for task in tasks], scores_of)
 
@@ -144,8 +144,12 @@ def _value(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _together(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the scores of several tasks together, with four decimals, counts last."""
+def together(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the scores of several tasks together, with four decimals, counts last.
+
+    Args:
+        tasks: scores of each, see `task_metrics`; or of groups of tasks.
+    """
     together: dict[str, Any] = {}
     for name in _names(tasks):
         reporting = [scores for scores in tasks if scores.get(name) is not None]

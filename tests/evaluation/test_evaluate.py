@@ -126,6 +126,13 @@ def test_several_checkpoints_are_asked_several_mixtures(trained, tmp_path, capfd
         assert {**row["mixtures"]["toy_upper"], "out": 0} == {**alone, "out": 0}
     for folder in ("run/toy_upper", "run_150/toy_upper"):
         assert predictions_of(out / folder) == predictions_of(tmp_path / "alone")
+    # Set side by side where they were moved to, mixtures that overlap once.
+    shutil.move(out, tmp_path / "moved")
+    capfd.readouterr()
+    assert run(["report", str(tmp_path / "moved"), f"--out={tmp_path / 'page.html'}"]) == 0
+    said = capfd.readouterr()
+    assert "run@150 less run, 12 examples: ROUGE-L +0.0 [+0.0, +0.0]" in said.out
+    assert not said.err and ">casing</td>" in (tmp_path / "page.html").read_text()
     # Wrong names are told before anything is asked.
     with pytest.raises(DataError, match="no task or mixture named 'toy_uper'; did you mean 'toy_"):
         evaluate(trained, tmp_path / "none", "--mixture=toy_train,toy_uper")

@@ -100,7 +100,7 @@ def test_many_metrics_have_a_row_each(capsys):
 def test_a_metric_that_is_not_finite_is_null(capsys):
     assert report._value(math.nan) is report._value(-math.inf) is None
     tasks = [{"f1": None, "n": 3}, {"f1": 10.0, "n": 1}, {"other": None, "n": 1}]
-    assert report._together(tasks) == {"f1": 10.0, "other": None, "n": 5}
+    assert report.together(tasks) == {"f1": 10.0, "other": None, "n": 5}
     summary = {"mixture": "m", "by_task": {"a": tasks[0]}, "by_category": {}, "overall": tasks[0]}
     assert "-" in printed(summary, capsys)
 
