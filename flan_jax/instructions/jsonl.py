@@ -50,7 +50,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "completion"),
 }
 # Between an instruction and its input.
-_BETWEEN = "\n\n"
+BETWEEN = "\n\n"
 _WORDS = {"messages": "conversations", "instruction": "instructions", "prompt": "prompts"}
 _STATED = {
     "messages": "Answer as the assistant of the conversation.",
@@ -265,7 +265,7 @@ def _content(row: json_files.Fields) -> tuple[str, dict[str, str], dict[str, str
         return form, {"messages": json_files.dumps(_messages(row))}, {}
     inputs, targets = (_text(row, field) for field in FORMS[form])
     more = _text(row, "input") if form == "instruction" and row.object.get("input") else ""
-    content = {"inputs": f"{inputs}{_BETWEEN}{more}" if more else inputs, "targets": targets}
+    content = {"inputs": f"{inputs}{BETWEEN}{more}" if more else inputs, "targets": targets}
     return form, content, {"input": more}
 
 
@@ -303,17 +303,27 @@ def _messages(row: json_files.Fields) -> list[chat.Message]:
 
 def _render(row: Mapping[str, Any], draws: Any) -> Rendered:
     del draws  # a line has one wording
-    inputs, more, targets = row["inputs"], row["input"], row["targets"]
+    targets = row["targets"]
+    return Rendered(row["inputs"], targets, "plain", draft=plain_draft(row, [targets]))
+
+
+def plain_draft(row: Mapping[str, Any], answers: Sequence[str]) -> Draft:
+    """Returns how the prompt of an instruction and its input is written anew, if it is too long.
+
+    Args:
+        row: "inputs" is the prompt, and "input" what stands at its end beside the instruction.
+        answers: texts that are not shortened.
+    """
+    inputs, more = row["inputs"], row["input"]
     texts = {"prompt": inputs}
     if more:
-        texts = {"instruction": inputs.removesuffix(more).removesuffix(_BETWEEN), "input": more}
+        texts = {"instruction": inputs.removesuffix(more).removesuffix(BETWEEN), "input": more}
 
     def write(shorter: Texts, dropped: int) -> str:
-        return _BETWEEN.join({**texts, **shorter}.values())
+        return BETWEEN.join({**texts, **shorter}.values())
 
-    free = {name: text for name, text in texts.items() if text != targets}
-    draft = Draft(lambda: free, write, cut=long_prompts.both_ends)
-    return Rendered(inputs, targets, "plain", draft=draft)
+    free = {name: text for name, text in texts.items() if text not in answers}
+    return Draft(lambda: free, write, cut=long_prompts.both_ends)
 
 
 def _template(where: str) -> chat.ChatTemplate:

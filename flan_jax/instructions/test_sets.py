@@ -28,7 +28,9 @@ from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn, rank_an
 
 SPLIT = "test"
 FIELDS = ("instruction", "input", "targets", "options", "id")
-_COLUMNS: dict[str, Kind] = {"inputs": "string", "references": "strings", "answers": "strings"}
+_COLUMNS: dict[str, Kind] = {
+    "inputs": "string", "input": "string", "references": "strings", "answers": "strings"
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +39,9 @@ class TestSet:
 
     Attributes:
         path: the file.
-        rows: one a line: "id", "inputs", "references" (answers that are right) and "answers"
-            (options; none where answers are generated).
+        rows: one a line: "id", "inputs" (the prompt), "input" (its part of that name),
+            "references" (answers that are right) and "answers" (options; none where answers are
+            generated).
         digest: hash over the rows.
     """
 
@@ -86,8 +89,7 @@ def _read(line: json_files.Fields) -> Row:
         if field not in FIELDS:
             line.fail(str(field), f"is not known{did_you_mean(str(field), FIELDS)}")
     inputs = _text(line, "instruction", line.text("instruction"))
-    if more := line.object.get("input"):
-        inputs += f"\n\n{_text(line, 'input', line.text('input') and more)}"
+    more = _text(line, "input", line.text("input")) if line.object.get("input") else ""
     targets = [_text(line, "targets", text) for text in line.texts("targets")]
     options: list[str] = []
     if line.object.get("options") is not None:
@@ -95,7 +97,10 @@ def _read(line: json_files.Fields) -> Row:
         _check_options(line, options, targets)
     number = line.where.rpartition(" ")[2]
     example = _text(line, "id", line.name("id", f"line/{number}"))
-    return {"id": example, "inputs": inputs, "references": targets, "answers": options}
+    asked = f"{inputs}{jsonl.BETWEEN}{more}" if more else inputs
+    return {
+        "id": example, "inputs": asked, "input": more, "references": targets, "answers": options
+    }  # fmt: skip
 
 
 def _text(line: json_files.Fields, field: str, text: str) -> str:
@@ -187,12 +192,12 @@ def _renderer(found: TestSet, fewshot: bool) -> RenderFn:
 def _render(
     ranked: bool, before: FewShot | None, row: Mapping[str, Any], draws: Draws
 ) -> Rendered | Sequence[Rendered]:
-    inputs = row["inputs"]
+    references, answers = list(row["references"]), list(row["answers"])
+    draft = jsonl.plain_draft(row, [*references, *answers])
+    rendered = Rendered(row["inputs"], references[0], "plain", references=references, draft=draft)
     if before is not None:
-        inputs = before.prompt(inputs, row["id"], draws, _exemplar)
-    references = list(row["references"])
-    rendered = Rendered(inputs, references[0], "plain", references=references)
-    return rank_answers(rendered, list(row["answers"]), references) if ranked else rendered
+        rendered = before.prompt(rendered, row["id"], draws, _exemplar)
+    return rank_answers(rendered, answers, references) if ranked else rendered
 
 
 def _exemplar(row: Mapping[str, Any], draws: Draws) -> tuple[str, str]:
