@@ -4,6 +4,7 @@
 asks for the model "flan_jax" as for any other.
 """
 
+# ruff: noqa: E402  (TensorFlow is to be imported quietly, before what imports it)
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,16 +13,12 @@ from flan_jax.quiet import import_tensorflow
 
 import_tensorflow()
 
-import jax  # noqa: E402
+import jax
 
-from flan_jax import __version__, modules, terminal  # noqa: E402
-from flan_jax.errors import ConfigError, did_you_mean  # noqa: E402
-from flan_jax.harness.respondent import (  # noqa: E402
-    Respondent,
-    asked_for,
-    render_chat,
-)
-from flan_jax.instructions.vocabulary import VOCABULARY  # noqa: E402
+from flan_jax import __version__, modules, terminal
+from flan_jax.errors import ConfigError, did_you_mean
+from flan_jax.harness.respondent import Respondent, asked_for, render_chat, template_in_use
+from flan_jax.instructions.vocabulary import VOCABULARY
 
 try:
     # Also so that the registry has the harness's own models beside this one.
@@ -198,7 +195,7 @@ class FlanJaxLM(LM):
         self.respondent.use_vocabulary()
         if isinstance(chat_template, str):
             raise ConfigError(f"--apply_chat_template takes no name here, not {chat_template!r}")
-        return globals()["chat_template"]().text if chat_template else None
+        return template_in_use().text if chat_template else None
 
     @staticmethod
     def _shown(
@@ -214,7 +211,7 @@ class FlanJaxLM(LM):
             progress.close()
 
     def _kept(self, kind: str, requests: Sequence[Any], found: Any) -> list[Any]:
-        """Returns results in the order of requests, each told to the harness's cache as it comes."""
+        """Returns results in the order of requests; the harness's cache is told of each."""
         results: list[Any] = [None] * len(requests)
         for position, result in found:
             results[position] = result
