@@ -13,8 +13,6 @@ from flan_jax.quiet import import_tensorflow
 
 import_tensorflow()
 
-import jax
-
 from flan_jax import __version__, modules, terminal
 from flan_jax.errors import ConfigError, did_you_mean
 from flan_jax.harness.respondent import Respondent, asked_for, render_chat, template_in_use
@@ -35,8 +33,9 @@ NAME = "flan_jax"
 _AUTO_BATCH = 16
 _ARGUMENTS = (
     "checkpoint", "batch_size", "max_length", "module", "base", "dtype", "sharding", "seed",
-    "device", "max_batch_size",
 )  # fmt: skip
+# What the harness's command line hands to every model; JAX_PLATFORMS chooses the device of ours.
+_OF_TORCH = ("device", "max_batch_size")
 
 
 @register_model(NAME)
@@ -54,23 +53,22 @@ class FlanJaxLM(LM):
             checkpoint: what `--checkpoint` takes: a run, hf:, gguf:, t5x:, peft:.
             **arguments: batch_size: contexts read together, "auto" for 16; max_length, base,
                 dtype, sharding: see `Respondent`; module: a Python module that registers the
-                model's family; seed: of sampling; device: checked against JAX's; max_batch_size:
-                has no effect.
+                model's family; seed: of sampling; device and max_batch_size: without effect.
 
         Raises:
             FlanJaxError: there is no such checkpoint, or an argument is wrong.
         """
         super().__init__()
         for name in arguments:
-            if name not in _ARGUMENTS:
+            if name not in (*_ARGUMENTS, *_OF_TORCH):
                 raise ConfigError(
                     f"model_args: {NAME} has no argument {name!r}{did_you_mean(name, _ARGUMENTS)}; "
                     f"there are {', '.join(_ARGUMENTS)}"
                 )
         if not checkpoint:
             raise ConfigError("model_args: checkpoint=... is missing, such as checkpoint=hf:FOLDER")
-        _check_device(arguments.pop("device", None))
-        arguments.pop("max_batch_size", None)
+        for name in _OF_TORCH:
+            arguments.pop(name, None)
         self._seed = arguments.pop("seed", 0)
         modules.import_modules(arguments.pop("module", None))
         batch_size = arguments.pop("batch_size", 1)
@@ -217,17 +215,3 @@ class FlanJaxLM(LM):
             results[position] = result
             self.cache_hook.add_partial(kind, requests[position].args, result)
         return results
-
-
-def _check_device(device: Any) -> None:
-    """Refuses a device that JAX does not run on; JAX_PLATFORMS chooses it.
-
-    Raises:
-        ConfigError: it is another one.
-    """
-    kind = str(device or "").partition(":")[0]
-    if kind and {"cuda": "gpu"}.get(kind, kind) != jax.default_backend():
-        raise ConfigError(
-            f"device {device}: JAX runs on {jax.default_backend()} here; JAX_PLATFORMS chooses "
-            "another"
-        )
