@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.errors import DataError, quoted
+from flan_jax.instructions.tokenizer_folders import HuggingFaceVocabulary
 from flan_jax.instructions.vocabulary import SENTINEL_VOCABULARY, VOCABULARY
 from flan_jax.models.layouts import Layout, OneSequence
 
@@ -85,12 +86,24 @@ class Texts:
         if self._is_one_text:
             after = self.context(bare + continuation)[len(self.context(bare)) :]
         else:
-            after = [*SENTINEL_VOCABULARY.encode(continuation)]
+            after = self._answer(continuation)
         return self._cut(before, after, continuation)
+
+    def _answer(self, continuation: str) -> list[int]:
+        """Returns the tokens of a text that is not one with its context.
+
+        A tokenizer folder is asked as transformers asks it. In a model of our own vocabulary an
+        answer begins as it did in training, with no blank before it.
+        """
+        folder = isinstance(VOCABULARY.resolved, HuggingFaceVocabulary)
+        return [*SENTINEL_VOCABULARY.encode(continuation if folder else continuation.lstrip())]
 
     def _alone(self, continuation: str) -> Pair:
         """Returns a continuation of nothing; its own first token is read where that is BOS."""
-        tokens = [*SENTINEL_VOCABULARY.encode(continuation)]
+        if self._is_one_text:
+            tokens = [*SENTINEL_VOCABULARY.encode(continuation)]
+        else:
+            tokens = self._answer(continuation)
         if tokens[:1] == [self._prefix_id]:
             return self.prefix, tokens[1:]
         return self.prefix, tokens
