@@ -304,7 +304,7 @@ def test_a_checkpoint_of_ours_is_asked_as_its_source_is(both, folders, harness, 
         assert one == (pytest.approx(other[0], abs=1e-5), other[1])
 
 
-def test_what_cannot_be_asked(both, folders, task_folder, harness, monkeypatch, capsys):
+def test_what_cannot_be_asked(both, folders, harness):
     where = f"hf:{folders['llama']}"
     with pytest.raises(ConfigError, match="no argument 'pretrained'.*there are checkpoint"):
         harness.FlanJaxLM(checkpoint=where, pretrained="x")
@@ -329,9 +329,18 @@ def test_what_cannot_be_asked(both, folders, task_folder, harness, monkeypatch, 
     with pytest.raises(ConfigError, match="decoder-only"):
         both("t5")[0].loglikelihood_rolling(instances("loglikelihood_rolling", [(LONG,)]))
 
+
+def test_errors_of_the_command_line_are_a_line(harness, monkeypatch, capsys):
+    """Their program reads all of its tasks first, which takes long; here it makes the model."""
+    import lm_eval.__main__
+
     from flan_jax.harness.__main__ import main
 
-    options = [f"--include_path={task_folder}", "--tasks=toy_choice"]
-    monkeypatch.setattr(sys, "argv", ["lm_eval", *options, "--model_args=checkpont=runs/a"])
-    assert main() == 2
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "--tasks=x"])
+    make = lambda: harness.FlanJaxLM.create_from_arg_obj({"checkpont": "a"}, {"device": "cpu"})  # noqa: E731
+    monkeypatch.setattr(lm_eval.__main__, "cli_evaluate", make)
+    assert main() == 2 and sys.argv[-2:] == ["--model", "flan_jax"]
     assert "did you mean 'checkpoint'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "--help"])
+    assert main() == 0
+    assert "checkpoint  what --checkpoint" in capsys.readouterr().out
