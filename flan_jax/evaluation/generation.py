@@ -218,7 +218,7 @@ class Generator:
         ended: np.ndarray = np.arange(self.batch_size) >= len(rows)
         for at in range(0, self.targets_length, _STEPS):
             state = advance(self.params, state, draws_B)
-            tokens = np.asarray(state.tokens_BxL)[:, : at + _STEPS]
+            tokens = np.array(state.tokens_BxL)[:, : at + _STEPS]
             ended |= np.asarray(state.done_B)
             for row in np.flatnonzero(~ended):
                 ended[row] = has_ended(int(row), framing.said(tokens[row]))
