@@ -10,7 +10,6 @@ have an equal score, whatever a batch's rounding makes of them.
 import collections
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
@@ -135,12 +134,14 @@ def batches(
     by_prompt: dict[Hashable, list[int]] = collections.defaultdict(list)
     for position, key in enumerate(keys):
         by_prompt[key].append(position)
-    groups = sorted(by_prompt.values(), key=lambda group: (len(group), -lengths[group[0]]))
-    for options, alike in itertools.groupby(groups, key=len):
-        waiting, most = list(alike), size(options)
+    alike: dict[int, list[list[int]]] = collections.defaultdict(list)
+    for group in sorted(by_prompt.values(), key=lambda group: -lengths[group[0]]):
+        alike[len(group)].append(group)
+    for options, groups in sorted(alike.items()):
+        most = size(options)
         room = max(1, most // options)
-        for first in range(0, len(waiting), room):
-            positions = list(itertools.chain.from_iterable(waiting[first : first + room]))
+        for first in range(0, len(groups), room):
+            positions = [position for group in groups[first : first + room] for position in group]
             for start in range(0, len(positions), most):
                 yield positions[start : start + most]
 
