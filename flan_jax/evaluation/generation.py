@@ -28,6 +28,8 @@ from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import processes
 
 SMALLEST_BUCKET = 32
+# Tokens decoded between two looks at where answers end.
+_STEPS = 16
 # Known to gin without becoming gin's: elsewhere in the program `Decoding()` stays what it says.
 gin.external_configurable(Decoding, name="Decoding", module="models")
 
@@ -68,12 +70,51 @@ def _compiled_decode(
     return compiled_on(mesh, decode)
 
 
-def compiled_on(mesh: Any, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+@functools.lru_cache(maxsize=4)
+def compiled_steps(
+    model: Model, chosen: Decoding, max_length: int, framing: Framing, mesh: Any, steps: int
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Decoding some tokens at a time, for who looks at them in between.
+
+    Args:
+        model: the model.
+        chosen: greedy or sampling.
+        max_length: most tokens of an answer.
+        framing: of the model.
+        mesh: see `compiled_on`.
+        steps: tokens at a time.
+
+    Returns:
+        `start(params, prompts)` and `advance(params, state, draws_B)`, which return a
+        `decoding.State`; `advance` reuses the memory of the one it is given.
+    """
+
+    def start(params: Params, prompts: Sequences) -> decoding.State:
+        return decoding.start(model.bind(params), prompts, framing=framing, max_length=max_length)
+
+    def advance(params: Params, state: decoding.State, draws_B: jax.Array) -> decoding.State:
+        choose = chosen.chooser(draws_B)
+        return decoding.advance(model.bind(params), state, choose, framing=framing, steps=steps)
+
+    return _compiled_sharded(mesh, start), _compiled_sharded(mesh, advance, donate_argnums=1)
+
+
+def _compiled_sharded(mesh: Any, function: Callable[..., Any], **options: Any) -> Any:
+    """Compiles a function whose result stays where it is."""
+
+    def call(*args: Any) -> Any:
+        with axis_rules(mesh, mesh_lib.RULES):
+            return function(*args)
+
+    return jax.jit(function if mesh is None else call, **options)
+
+
+def compiled_on(mesh: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function for a mesh, or one device where None; every process gets its result."""
     if mesh is None:
         return jax.jit(function)
 
-    def call(*args: Any) -> jax.Array:
+    def call(*args: Any) -> Any:
         with axis_rules(mesh, mesh_lib.RULES):
             return function(*args)
 
@@ -145,13 +186,54 @@ class Generator:
         """
         framing = self._layout.framing
         rows = [framing.prompt(prompt, self.inputs_length) for prompt in prompts]
+        answers = np.asarray(self._decode(self.params, *self._placed(rows, draws)))[: len(rows)]
+        return [[framing.spoken(one) for one in found] for found in answers]
+
+    def decode_until(
+        self,
+        rows: Sequence[np.ndarray],
+        draws: Sequence[int],
+        has_ended: Callable[[int, list[int]], bool],
+    ) -> list[list[int]]:
+        """Returns the tokens of an answer to each of at most `batch_size` prompts.
+
+        Answers may go on for some tokens behind where one was said to have ended. Beams are
+        decoded to their end, the best is returned.
+
+        Args:
+            rows: framed prompts.
+            draws: see `decode`.
+            has_ended: told a row and its tokens so far, from time to time, says whether more of
+                them are wanted.
+        """
+        prompts, draws_B = self._placed(rows, draws)
+        framing = self._layout.framing
+        if self.decoding.method == "beam":
+            found = np.asarray(self._decode(self.params, prompts, draws_B))[: len(rows), 0]
+            return [framing.said(row) for row in found]
+        start, advance = compiled_steps(
+            self.model, self.decoding, self.targets_length, framing, self.mesh, _STEPS
+        )
+        state = start(self.params, prompts)
+        ended: np.ndarray = np.arange(self.batch_size) >= len(rows)
+        for at in range(0, self.targets_length, _STEPS):
+            state = advance(self.params, state, draws_B)
+            tokens = np.array(state.tokens_BxL)[:, : at + _STEPS]
+            ended |= np.asarray(state.done_B)
+            for row in np.flatnonzero(~ended):
+                ended[row] = has_ended(int(row), framing.said(tokens[row]))
+            if ended.all():
+                break
+            state = state._replace(done_B=jax.device_put(ended, state.done_B.sharding))
+        return [framing.said(row) for row in tokens[: len(rows)]]
+
+    def _placed(self, rows: Sequence[np.ndarray], draws: Sequence[int]) -> Any:
+        """Returns framed prompts as a batch, and the draw of each row."""
         length = bucket_length(max(map(len, rows)), self.inputs_length)
         framed = self._layout.prompts(rows, self.batch_size, length)
         draws_B: np.ndarray = np.zeros(self.batch_size, np.uint32)
         draws_B[: len(draws)] = draws
-        placed = placed_on(self.mesh, (framed, draws_B))
-        answers = np.asarray(self._decode(self.params, *placed))[: len(rows)]
-        return [[framing.spoken(one) for one in found] for found in answers]
+        return placed_on(self.mesh, (framed, draws_B))
 
 
 def by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:

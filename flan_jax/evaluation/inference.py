@@ -5,7 +5,6 @@ same object with `output` added; or `outputs`, a list, where several are asked f
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from flan_jax.instructions import chat
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
 from flan_jax.models.decoding import Decoding
 from flan_jax.models.families import Model, Params
-from flan_jax.models.framing import Framing
 from flan_jax.training import mesh as mesh_lib
 from flan_jax.training import restore
 
@@ -202,14 +200,16 @@ class Answerer:
         room = generation.bucket_length(len(prompt), length)
         prompts = self._model.layout(VOCABULARY).prompts([prompt], 1, room)
         most = self._config.feature_lengths["targets"]
-        start, step = _compiled_steps(self._model, self._config.decoding, most, framing)
-        cache, last_B = start(self._params, jax.device_put(prompts))
+        start, step = generation.compiled_steps(
+            self._model, self._config.decoding, most, framing, None, 1
+        )
+        state = start(self._params, jax.device_put(prompts))
         draw = jnp.asarray([generation.draw_number(_TASK, f"{number}/0")], jnp.uint32)
         tokens: list[int] = []
         said = ""
-        for at in range(most):
-            cache, last_B = step(self._params, cache, last_B, draw, np.int32(at))
-            token = int(last_B[0])
+        for _ in range(most):
+            state = step(self._params, state, draw)
+            token = int(state.last_B[0])
             if token in framing.ends:
                 break
             tokens.append(token)
@@ -219,26 +219,6 @@ class Answerer:
                 said = text
         whole = VOCABULARY.decode(framing.spoken(np.array(tokens, np.int32)))
         yield whole[len(said) :] if whole.startswith(said) else ""
-
-
-@functools.lru_cache(maxsize=4)
-def _compiled_steps(
-    model: Model, chosen: Decoding, length: int, framing: Framing
-) -> tuple[Any, Any]:
-    """Decoding a token at a time: what reads a prompt, and what adds a token."""
-
-    @jax.jit
-    def start(params: Params, prompts: Any) -> Any:
-        module = model.bind(params)
-        cache = module.start_decoding(prompts, max_length=length)
-        return cache, module.decoding_start_tokens(prompts, framing)
-
-    @functools.partial(jax.jit, donate_argnums=1)
-    def step(params: Params, cache: Any, last_B: jax.Array, draw: jax.Array, at: Any) -> Any:
-        logits_BxV, cache = model.bind(params).decode_step(cache, last_B)
-        return cache, chosen.chooser(draw)(logits_BxV, at).astype(jnp.int32)
-
-    return start, step
 
 
 def answer_lines(

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from flan_jax import metrics
 from flan_jax.data.records import Example
 from flan_jax.evaluation.generation import Partial, bucket_length, compiled_on, placed_on
 from flan_jax.instructions.vocabulary import VOCABULARY
+from flan_jax.models import decoding
 from flan_jax.models.families import Model, Params
 from flan_jax.models.framing import Framing, Sequences, pad
 from flan_jax.scoring.predictions import Prediction
@@ -40,14 +41,15 @@ _WITHOUT_PROMPT = "\x1fwithout prompt"
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled_score(model: Model, framing: Framing, mesh: Any) -> Callable[..., jax.Array]:
+def _compiled_score(model: Model, framing: Framing, mesh: Any) -> Callable[..., Any]:
     """Kept between scorers, as `generation._compiled_decode` is."""
 
     def score(
         params: Params, prompts: Sequences, prompt_B: jax.Array, answers: Sequences
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, jax.Array]:
         module = model.bind(params)
-        return jnp.sum(module.score_answers(prompts, prompt_B, answers, framing), axis=-1)
+        found = decoding.score_answers(module, prompts, prompt_B, answers, framing)
+        return jnp.sum(found.log_probs_BxT, axis=-1), jnp.all(found.greedy_BxT, axis=-1)
 
     return compiled_on(mesh, score)
 
@@ -72,53 +74,85 @@ class Scorer:
     batch_size: int
     mesh: Any = None
 
-    @property
-    def prompts(self) -> int:
-        """Prompts encoded together: an example has two options or more."""
-        half = -(-self.batch_size // 2)
-        shards = 1 if self.mesh is None else mesh_lib.row_shards(self.mesh)
-        return -(-half // shards) * shards
-
     def batches(self, records: Sequence[Record]) -> Iterator[list[Record]]:
-        """Yields records that are scored together: whole examples where they fit, longest first."""
-        by_example: dict[tuple[str, str], list[Record]] = collections.defaultdict(list)
-        for task, record in records:
-            by_example[task, example_id(record)].append((task, record))
-        groups = sorted(by_example.values(), key=lambda group: -len(group[0][1].inputs))
-        batch: list[Record] = []
-        examples = 0
-        for group in groups:
-            while group:
-                if examples == self.prompts or len(batch) == self.batch_size:
-                    yield batch
-                    batch, examples = [], 0
-                room = self.batch_size - len(batch)
-                batch, group = [*batch, *group[:room]], group[room:]
-                examples += 1
-        if batch:
-            yield batch
+        """Yields records that are scored together, see `batches`."""
+        keys = [(task, example_id(record)) for task, record in records]
+        lengths = [len(record.inputs) for _, record in records]
+        for positions in batches(keys, lengths, lambda options: self.batch_size):
+            yield [records[position] for position in positions]
 
     def score(self, records: Sequence[Record]) -> list[float]:
         """Returns the log-likelihood, in nats, of each of the records of one batch."""
-        layout = self.model.layout(VOCABULARY)
-        framing = layout.framing
+        framing = self.model.layout(VOCABULARY).framing
         rows: dict[tuple[str, str], int] = {}
         asked: list[np.ndarray] = []
-        prompt_B: np.ndarray = np.zeros(self.batch_size, np.int32)
-        for index, (task, record) in enumerate(records):
+        for task, record in records:
             key = task, example_id(record)
             if key not in rows:
                 rows[key] = len(asked)
                 asked.append(framing.prompt(record.inputs, self.inputs_length))
-            prompt_B[index] = rows[key]
+        own = [rows[task, example_id(record)] for task, record in records]
         options = [framing.answer(record.targets, self.targets_length) for _, record in records]
+        return [score for score, _ in self.score_tokens(asked, own, options)]
+
+    def score_tokens(
+        self, asked: Sequence[np.ndarray], own: Sequence[int], options: Sequence[np.ndarray]
+    ) -> list[tuple[float, bool]]:
+        """Scores at most `batch_size` options.
+
+        Args:
+            asked: framed prompts.
+            own: which of them each option follows.
+            options: tokens of options.
+
+        Returns:
+            Of each option its log-likelihood in nats, and whether greedy decoding would say it.
+        """
+        layout = self.model.layout(VOCABULARY)
+        prompt_B: np.ndarray = np.zeros(self.batch_size, np.int32)
+        prompt_B[: len(own)] = own
         length = bucket_length(max(map(len, asked)), self.inputs_length)
-        prompts = layout.prompts(asked, self.prompts, length)
+        prompts = layout.prompts(asked, self._prompts(own), length)
         length = bucket_length(max(map(len, options)), self.targets_length)
-        answers = pad(options, self.batch_size, length, framing.pad_id)
+        answers = pad(options, self.batch_size, length, layout.framing.pad_id)
         placed = placed_on(self.mesh, (prompts, prompt_B, answers))
-        scores = np.asarray(_compiled_score(self.model, framing, self.mesh)(self.params, *placed))
-        return [float(score) for score in scores[: len(records)]]
+        score = _compiled_score(self.model, layout.framing, self.mesh)
+        scores, greedy = map(np.asarray, score(self.params, *placed))
+        return [(float(scores[row]), bool(greedy[row])) for row in range(len(options))]
+
+    def _prompts(self, own: Sequence[int]) -> int:
+        """Prompts read together: as many as fill a batch with options, so that none is filler."""
+        options = max(collections.Counter(own).values())
+        count = max(self.batch_size // options, len(set(own)))
+        shards = 1 if self.mesh is None else mesh_lib.row_shards(self.mesh)
+        return -(-count // shards) * shards
+
+
+def batches(
+    keys: Sequence[Hashable], lengths: Sequence[int], size: Callable[[int], int]
+) -> Iterator[list[int]]:
+    """Yields positions of options that are scored together, each prompt once where it fits.
+
+    Prompts with as many options come together, the longest first: so batches are of few shapes.
+
+    Args:
+        keys: of each option, what names its prompt.
+        lengths: of each option, the tokens of its prompt.
+        size: given the options of a prompt, the most of a batch.
+    """
+    by_prompt: dict[Hashable, list[int]] = collections.defaultdict(list)
+    for position, key in enumerate(keys):
+        by_prompt[key].append(position)
+    alike: dict[int, list[list[int]]] = collections.defaultdict(list)
+    for group in sorted(by_prompt.values(), key=lambda group: -lengths[group[0]]):
+        alike[len(group)].append(group)
+    for options, groups in sorted(alike.items()):
+        most = size(options)
+        room = max(1, most // options)
+        for first in range(0, len(groups), room):
+            positions = [position for group in groups[first : first + room] for position in group]
+            for start in range(0, len(positions), most):
+                yield positions[start : start + most]
 
 
 def example_id(record: Example) -> str:

@@ -94,7 +94,7 @@ def convert(
     model = restore.model_of(found)
     if dtype is not None:
         model = Model(families.with_param_dtype(model.config, dtype))
-    spec = _vocabulary(found)
+    spec = restore.vocabulary_of(found)
     if spec is not None:
         VOCABULARY.use(spec)
     tokens: Any = _Tokens() if spec is None else VOCABULARY
@@ -134,14 +134,6 @@ def _looks_like(path: epath.Path) -> str:
     if (path / peft_files.CONFIG).exists():
         return "peft"
     return "t5x" if t5x_files.is_checkpoint(path) else OURS
-
-
-def _vocabulary(found: Found) -> str | None:
-    """Returns the specification of a model's vocabulary, None where nothing says it."""
-    if found.vocabulary is not None or isinstance(found, restore.Released):
-        return found.vocabulary
-    named = settings_lib.decode(found.run, str(found.path)).get(settings_lib.VOCABULARY)
-    return named if named in settings_lib.VOCABULARY_NAMES else "default"
 
 
 def _count(model: Model) -> str:

@@ -658,10 +658,10 @@ class Decoder(nnx.Module):
             keep_kv=True,
         )
 
-    def score_answers(
+    def answer_states(
         self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
     ) -> jax.Array:
-        """Returns the log-probabilities [B, T] of answers; see `families.FamilyModule`."""
+        """Returns what the head reads at answers, [B, T, D]; see `families.FamilyModule`."""
         hidden_ExSxD, prompt_kv = self._read(prompts, keep_kv=True)
         last_E = jnp.maximum(prompts.lengths_B - 1, 0)
         first_Ex1xD = jnp.take_along_axis(hidden_ExSxD, last_E[:, None, None], axis=1)
@@ -677,7 +677,7 @@ class Decoder(nnx.Module):
                 prompt_B=prompt_B,
             )
             hidden_BxTxD = jnp.concatenate([hidden_BxTxD, more_BxTxD], axis=1)
-        return decoding.chosen_log_probs(self.output_head()(hidden_BxTxD), answers)
+        return hidden_BxTxD
 
     def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
         """Returns the tokens [B] to feed to the first `decode_step`: the last of each prompt."""

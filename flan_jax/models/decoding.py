@@ -23,6 +23,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "beam": ("num_beams", "length_penalty"),
 }
 Choose = Callable[[jax.Array, jax.Array], jax.Array]
+# Logits that scoring holds at once, 1 GiB of them.
+_MOST_LOGITS = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +155,17 @@ def gather_beams(x: jax.Array, beams_BxN: jax.Array, *, axis: int = 0) -> jax.Ar
     return x.reshape(*before, -1, *after)
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
+    """Answers as far as they are decoded.
+
+    Attributes:
+        step: int32 [], tokens that a row has.
+        last_B: the last of them, or what is fed first.
+        done_B: whether a row has ended.
+        tokens_BxL: int32, all of them, and padding.
+        cache: the model's.
+    """
+
     step: jax.Array
     last_B: jax.Array
     done_B: jax.Array
@@ -173,30 +185,58 @@ def decode(
 
     Args:
         model: Any `DecodingModel`.
-        prompts: What `layouts.Layout.prompts` makes. A row of length 0 is filler: it counts as
-            ended from the start and comes back as padding.
-        choose: `choose(logits_BxV, step) -> tokens_B`, step an int32 scalar to fold into a key;
-            see `Decoding.chooser`.
+        prompts: See `start`.
+        choose: See `advance`.
         framing: Names the tokens that begin and end an answer, and the one that follows EOS.
         max_length: Most tokens to produce, EOS included.
 
     Returns:
         int32 tokens [B, max_length], the start token left out, EOS kept.
     """
-    pad_id = framing.pad_id
+    state = start(model, prompts, framing=framing, max_length=max_length)
+    return advance(model, state, choose, framing=framing, steps=max_length).tokens_BxL
+
+
+def start(model: DecodingModel, prompts: Sequences, *, framing: Framing, max_length: int) -> State:
+    """Reads prompts, with room for answers of `max_length` tokens.
+
+    Args:
+        model: Any `DecodingModel`.
+        prompts: What `layouts.Layout.prompts` makes. A row of length 0 is filler: it counts as
+            ended from the start and comes back as padding.
+        framing: See `decode`.
+        max_length: See `decode`.
+    """
     last_B = model.decoding_start_tokens(prompts, framing)
-    state = _State(
+    return State(
         step=jnp.zeros((), jnp.int32),
         last_B=last_B.astype(jnp.int32),
         done_B=prompts.lengths_B == 0,
-        tokens_BxL=jnp.full((last_B.shape[0], max_length), pad_id, jnp.int32),
+        tokens_BxL=jnp.full((last_B.shape[0], max_length), framing.pad_id, jnp.int32),
         cache=model.start_decoding(prompts, max_length=max_length),
     )
 
-    def unfinished(state: _State) -> jax.Array:
-        return (state.step < max_length) & ~jnp.all(state.done_B)
 
-    def advance(state: _State) -> _State:
+def advance(
+    model: DecodingModel, state: State, choose: Choose, *, framing: Framing, steps: int
+) -> State:
+    """Decodes up to `steps` further tokens of each row that has not ended.
+
+    Args:
+        model: Any `DecodingModel`.
+        state: What `start` or this made; a caller may end rows by `done_B`.
+        choose: `choose(logits_BxV, step) -> tokens_B`, step an int32 scalar to fold into a key;
+            see `Decoding.chooser`.
+        framing: See `decode`.
+        steps: Tokens; answers stay within the length that they began with.
+    """
+    pad_id = framing.pad_id
+    end = jnp.minimum(state.step + steps, state.tokens_BxL.shape[1])
+
+    def unfinished(state: State) -> jax.Array:
+        return (state.step < end) & ~jnp.all(state.done_B)
+
+    def one(state: State) -> State:
         logits_BxV, cache = model.decode_step(state.cache, state.last_B)
         chosen_B = choose(logits_BxV, state.step).astype(jnp.int32)
         chosen_B = jnp.where(state.done_B, pad_id, chosen_B)
@@ -204,9 +244,9 @@ def decode(
             state.tokens_BxL, chosen_B[:, None], state.step, axis=1
         )
         done_B = state.done_B | jnp.isin(chosen_B, jnp.asarray(framing.ends))
-        return _State(state.step + 1, chosen_B, done_B, tokens_BxL, cache)
+        return State(state.step + 1, chosen_B, done_B, tokens_BxL, cache)
 
-    return jax.lax.while_loop(unfinished, advance, state).tokens_BxL
+    return jax.lax.while_loop(unfinished, one, state)
 
 
 def greedy_decode(
@@ -224,13 +264,62 @@ def greedy_decode(
     return decode(model, prompts, choose, framing=framing, max_length=max_length)
 
 
-def chosen_log_probs(logits_BxTxV: jax.Array, answers: Sequences) -> jax.Array:
-    """Returns the log-probability [B, T] of each token of answers, in nats; 0 at padding.
+class Scores(NamedTuple):
+    """What a model makes of the tokens of answers.
+
+    Attributes:
+        log_probs_BxT: float32 log-probability of each token, in nats; 0 at padding.
+        greedy_BxT: whether it is the token that greedy decoding would choose there; true at
+            padding.
+    """
+
+    log_probs_BxT: jax.Array
+    greedy_BxT: jax.Array
+
+
+def score_answers(
+    module: Any, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
+) -> Scores:
+    """Scores answers, reading each prompt once; see `families.FamilyModule.answer_states`.
+
+    Logits of long answers are computed some positions at a time, so that they need not fit.
 
     Args:
-        logits_BxTxV: float32 logits of the positions that the answers' tokens stand at.
-        answers: the answers.
+        module: a `families.FamilyModule`.
+        prompts: E prompts.
+        prompt_B: int32, which prompt an answer follows.
+        answers: B answers.
+        framing: names the token that begins a decoder.
     """
+    hidden_BxTxD = module.answer_states(prompts, prompt_B, answers, framing)
+    head, tokens_BxT = module.output_head(), jnp.asarray(answers.tokens_BxS)
+    rows, length = tokens_BxT.shape
+    vocab_size = jax.eval_shape(head, hidden_BxTxD).shape[-1]
+    chunk = max(1, _MOST_LOGITS // (rows * vocab_size))
+    if chunk >= length:
+        log_probs_BxT, greedy_BxT = _of_logits(head(hidden_BxTxD), tokens_BxT)
+    else:
+        parts = jax.tree.map(lambda x: _chunks(x, chunk), (hidden_BxTxD, tokens_BxT))
+        found = jax.lax.map(lambda part: _of_logits(head(part[0]), part[1]), parts)
+        log_probs_BxT, greedy_BxT = (_whole(x, length) for x in found)
+    real_BxT = jnp.asarray(answers.real_BxS)
+    return Scores(jnp.where(real_BxT, log_probs_BxT, 0.0), greedy_BxT | ~real_BxT)
+
+
+def _of_logits(logits_BxTxV: jax.Array, tokens_BxT: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities of tokens under float32 logits, and whether each is the likeliest."""
     log_probs_BxTxV = jax.nn.log_softmax(logits_BxTxV, axis=-1)
-    chosen_BxTx1 = jnp.take_along_axis(log_probs_BxTxV, answers.tokens_BxS[..., None], axis=-1)
-    return chosen_BxTx1[..., 0] * answers.real_BxS.astype(jnp.float32)
+    chosen_BxTx1 = jnp.take_along_axis(log_probs_BxTxV, tokens_BxT[..., None], axis=-1)
+    return chosen_BxTx1[..., 0], jnp.argmax(logits_BxTxV, axis=-1) == tokens_BxT
+
+
+def _chunks(x: jax.Array, size: int) -> jax.Array:
+    """Cuts [B, T, ...] into [ceil(T / size), B, size, ...], filled with zeros."""
+    rows, length, *rest = x.shape
+    x = jnp.pad(x, [(0, 0), (0, -length % size), *[(0, 0)] * len(rest)])
+    return jnp.moveaxis(x.reshape(rows, -1, size, *rest), 1, 0)
+
+
+def _whole(x: jax.Array, length: int) -> jax.Array:
+    """Puts [N, B, size] together, [B, length]."""
+    return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :length]

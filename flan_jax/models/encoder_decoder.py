@@ -96,19 +96,18 @@ class EncoderDecoderModel(nnx.Module):
         """Returns the encoder's output [B, S, D]; values at padding are meaningless."""
         return self.encoded(prompts.tokens_BxS, prompts.real_BxS.astype(jnp.int32))
 
-    def score_answers(
+    def answer_states(
         self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
     ) -> jax.Array:
-        """Returns the log-probabilities [B, T] of answers."""
+        """Returns what the head reads at answers, [B, T, D]."""
         start_Bx1 = jnp.full_like(answers.tokens_BxS[:, :1], framing.start_id)
         tokens_BxT = jnp.concatenate([start_Bx1, answers.tokens_BxS[:, :-1]], axis=1)
-        hidden_BxTxD = self.decoded(
+        return self.decoded(
             self.prompt_states(prompts)[prompt_B],
             prompts.real_BxS[prompt_B].astype(jnp.int32),
             tokens_BxT,
             jnp.ones_like(tokens_BxT),  # padding comes last, and no earlier position sees it
         )
-        return decoding.chosen_log_probs(self.output_head()(hidden_BxTxD), answers)
 
     def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
         """Returns the tokens [B] to feed to the first `decode_step`: the start token."""

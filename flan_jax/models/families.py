@@ -56,17 +56,18 @@ class FamilyModule(DecodingModel, Protocol):
         An encoder-decoder's are those of its encoder; a decoder's those that its head reads.
         """
 
-    def score_answers(
+    def answer_states(
         self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
     ) -> jax.Array:
-        """Returns the log-probability of every token of answers, in nats, [B, T], 0 at padding.
+        """Returns what the output head reads where it predicts each token of answers, [B, T, D].
 
-        Each prompt is read once, however many answers follow it.
+        Each prompt is read once, however many answers follow it. `decoding.score_answers` makes
+        log-probabilities of it.
 
         Args:
             prompts: E prompts.
             prompt_B: int32, which prompt an answer follows.
-            answers: B answers, EOS included.
+            answers: B answers.
             framing: names the token that begins a decoder.
         """
 

@@ -142,8 +142,11 @@ class Framing:
         cut = trim(tokens, max(length - len(before), 0), self.eos_id)
         return np.concatenate([before, cut]).astype(np.int32) if before else cut
 
+    def said(self, tokens: np.ndarray) -> list[int]:
+        """Returns what a model generated up to its end."""
+        ids = [int(token) for token in tokens]
+        return ids[: next((at for at, token in enumerate(ids) if token in self.ends), None)]
+
     def spoken(self, tokens: np.ndarray) -> list[int]:
         """Returns what a model generated up to its end, special tokens left out."""
-        ids = [int(token) for token in tokens]
-        ids = ids[: next((at for at, token in enumerate(ids) if token in self.ends), None)]
-        return [token for token in ids if token not in (self.pad_id, self.answer_bos_id)]
+        return [t for t in self.said(tokens) if t not in (self.pad_id, self.answer_bos_id)]

@@ -486,10 +486,10 @@ class T5(nnx.Module):
         """Returns the encoder's output [B, S, D]; values at padding are meaningless."""
         return self.encode(prompts.tokens_BxS, prompts.real_BxS.astype(jnp.int32))
 
-    def score_answers(
+    def answer_states(
         self, prompts: Sequences, prompt_B: jax.Array, answers: Sequences, framing: Framing
     ) -> jax.Array:
-        """Returns the log-probabilities [B, T] of answers; see `families.FamilyModule`."""
+        """Returns what the head reads at answers, [B, T, D]; see `families.FamilyModule`."""
         encoded_BxSxD = self.prompt_states(prompts)[prompt_B]
         start_Bx1 = jnp.full_like(answers.tokens_BxS[:, :1], framing.start_id)
         batch = {
@@ -501,7 +501,7 @@ class T5(nnx.Module):
             # Padding comes last, and no earlier position sees it.
             "decoder_segment_ids": jnp.ones_like(answers.tokens_BxS),
         }
-        return decoding.chosen_log_probs(self.decode(encoded_BxSxD, batch), answers)
+        return self._decoded(encoded_BxSxD, batch, dropout_key=None)
 
     def decoding_start_tokens(self, prompts: Sequences, framing: Framing) -> jax.Array:
         """Returns the tokens [B] to feed to the first `decode_step`: the start token."""

@@ -319,6 +319,14 @@ def check_vocabulary(found: Found) -> None:
     )
 
 
+def vocabulary_of(found: Found) -> str | None:
+    """Returns the specification of a checkpoint's vocabulary, None where nothing says it."""
+    if found.vocabulary is not None or isinstance(found, Released):
+        return found.vocabulary
+    named = _named(found)
+    return named if named in stored_settings.VOCABULARY_NAMES else "default"
+
+
 def _named(found: Found) -> str | None:
     """The vocabulary that a checkpoint says it was trained with, for messages alone."""
     named = stored_settings.decode(found.run, str(found.path)).get(SETTING)

@@ -15,7 +15,7 @@ from flan_jax.interop.families import decoder as published
 from flan_jax.interop.fields import Fields
 from flan_jax.models.beam_search import beam_search
 from flan_jax.models.decoder import DecoderConfig
-from flan_jax.models.decoding import greedy_decode
+from flan_jax.models.decoding import greedy_decode, score_answers
 from flan_jax.models.families import Model
 from flan_jax.models.framing import Framing, pad
 
@@ -191,15 +191,16 @@ def test_scores_of_answers_are_those_of_whole_sequences(pair, rows):
     said = [rng.integers(3, 70, n) for n in (5, 12, 1, 12, 3)]
     prompts = jax.tree.map(jnp.asarray, pad(rows, 3, 30, 0))
     answers = jax.tree.map(jnp.asarray, pad(said, 5, 13, 0))
-    scores = jax.jit(lambda *args: pair.module.score_answers(*args, FRAMING))(
-        prompts, jnp.asarray(prompt_B), answers
-    )
-    for score, answer, prompt in zip(scores, said, prompt_B, strict=True):
+    score = jax.jit(lambda *args: score_answers(pair.module, *args, FRAMING))
+    found = score(prompts, jnp.asarray(prompt_B), answers)
+    for scores, greedy, answer, prompt in zip(*found, said, prompt_B, strict=True):
         whole = np.concatenate([rows[prompt], answer])
         logits = torch.tensor(their_logits(pair, whole)).log_softmax(-1).numpy()
         at = np.arange(len(rows[prompt]) - 1, len(whole) - 1)
-        np.testing.assert_allclose(score[: len(answer)], logits[at, answer], atol=1e-4)
-        assert (np.asarray(score[len(answer) :]) == 0).all()
+        np.testing.assert_allclose(scores[: len(answer)], logits[at, answer], atol=1e-4)
+        assert (np.asarray(scores[len(answer) :]) == 0).all()
+        likeliest = logits[at].argmax(axis=-1) == answer
+        assert greedy.tolist() == [*likeliest, *[True] * (13 - len(answer))]
 
 
 def test_out_and_in_again(pair, rows):

@@ -17,7 +17,7 @@ from flan_jax.interop.families import t5gemma as published
 from flan_jax.interop.fields import Fields
 from flan_jax.models.attention import window_mask
 from flan_jax.models.beam_search import beam_search
-from flan_jax.models.decoding import greedy_decode
+from flan_jax.models.decoding import greedy_decode, score_answers
 from flan_jax.models.families import Model
 from flan_jax.models.framing import pad
 
@@ -208,9 +208,8 @@ def test_scores_of_answers(pair, rows, answers):
     prompts = jax.tree.map(jnp.asarray, pad(rows, 3, 30, 0))
     given = jax.tree.map(jnp.asarray, pad(answers, 3, 14, 0))
     framing = pair.model.layout(Special).framing
-    scores = jax.jit(lambda *args: pair.module.score_answers(*args, framing))(
-        prompts, jnp.asarray(prompt_B), given
-    )
+    score = jax.jit(lambda *args: score_answers(pair.module, *args, framing))
+    scores, _ = score(prompts, jnp.asarray(prompt_B), given)
     for score, answer, prompt in zip(scores, answers, prompt_B, strict=True):
         logits = torch.tensor(their_logits(pair, rows[prompt], answer)).log_softmax(-1).numpy()
         expected = logits[np.arange(len(answer)), answer]

@@ -16,6 +16,7 @@ import pytest
 from published import Example
 
 from flan_jax.errors import ConfigError
+from flan_jax.models import decoding
 from flan_jax.models.decoder import DecoderConfig
 from flan_jax.models.decoding import greedy_decode
 from flan_jax.models.families import Model
@@ -75,7 +76,7 @@ def test_packed_is_alone(model, params):
         np.testing.assert_allclose(logits[here], expected[: here.sum()], atol=2e-5)
 
 
-def test_decoding_and_scores_are_teacher_forcing(model, params):
+def test_decoding_and_scores_are_teacher_forcing(model, params, monkeypatch):
     layout = model.layout(Special)
     framing: Framing = layout.framing
     module = model.bind(params)
@@ -86,8 +87,12 @@ def test_decoding_and_scores_are_teacher_forcing(model, params):
     assert (found[3] == framing.pad_id).all()
     said = [row[: list(row).index(1) + 1] if 1 in row else row for row in found[:3]]
     answers = jax.tree.map(jnp.asarray, pad(said, 3, 6, framing.pad_id))
-    score = jax.jit(lambda p, a: module.score_answers(p, jnp.arange(3), a, framing))
-    scores = np.asarray(score(prompts, answers))
+    score = jax.jit(lambda p, a: decoding.score_answers(module, p, jnp.arange(3), a, framing))
+    scores, greedy = map(np.asarray, score(prompts, answers))
+    assert greedy.all()  # of what greedy decoding said
+    monkeypatch.setattr(decoding, "_MOST_LOGITS", 5 * 3 * model.config.vocab_size)
+    chunked = jax.jit(lambda p, a: decoding.score_answers(module, p, jnp.arange(3), a, framing))
+    np.testing.assert_allclose(chunked(prompts, answers)[0], scores, atol=1e-5)
     apply = jax.jit(model.apply)
     for number, (example, answer) in enumerate(zip(EXAMPLES, said, strict=True)):
         batch = layout.rows([[Example(example.inputs, answer)]], 16, 8, packed=False)

@@ -60,11 +60,11 @@ class Toy(nnx.Module):
     def _sums(self, prompts):
         return jnp.sum(self.embed(prompts.tokens_BxS) * prompts.real_BxS[..., None], axis=1)
 
-    def score_answers(self, prompts, prompt_B, answers, framing):
+    def answer_states(self, prompts, prompt_B, answers, framing):
         answered = jnp.cumsum(self.embed(answers.tokens_BxS[:, :-1]), axis=1)
         sums = jnp.pad(answered, ((0, 0), (1, 0), (0, 0))) + self._sums(prompts)[prompt_B][:, None]
         counts = prompts.lengths_B[prompt_B][:, None] + jnp.arange(answers.tokens_BxS.shape[1])
-        return decoding.chosen_log_probs(self.output_head()(self._state(sums, counts)), answers)
+        return self._state(sums, counts)
 
     def decoding_start_tokens(self, prompts, framing):
         last_Bx1 = jnp.maximum(prompts.lengths_B - 1, 0)[:, None]

@@ -1,0 +1,1 @@
+"""Models of ours behind the interfaces of other evaluation harnesses."""
