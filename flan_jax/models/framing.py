@@ -148,5 +148,9 @@ class Framing:
         return ids[: next((at for at, token in enumerate(ids) if token in self.ends), None)]
 
     def spoken(self, tokens: np.ndarray) -> list[int]:
-        """Returns what a model generated up to its end, special tokens left out."""
-        return [t for t in self.said(tokens) if t not in (self.pad_id, self.answer_bos_id)]
+        """Returns what a model generated up to its end, but for what answers begin with.
+
+        Padding comes behind the end; a token of its number before that is a word: where a
+        tokenizer names none, rows are filled with its first token, "!" in Llama 3.
+        """
+        return [token for token in self.said(tokens) if token != self.answer_bos_id]

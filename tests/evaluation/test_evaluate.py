@@ -499,6 +499,8 @@ def test_decoding_stops_at_eos_and_skips_padding():
     for pad_id in (0, 1):  # some tokenizers pad with the token that ends
         framing = Framing(pad_id=pad_id, eos_id=1)
         assert VOCABULARY.decode(framing.spoken(tokens)) == "hi"
+    # A token that fills rows may be a word as well.
+    assert Framing(pad_id=0, eos_id=9).spoken(np.array([5, 0, 6, 9, 0])) == [5, 0, 6]
 
 
 # What texts and options may be
