@@ -51,30 +51,14 @@ def run(args: argparse.Namespace) -> int:
     from flan_jax.errors import ConfigError
 
     files.check_out_folder(args.out)
-    checkpoints = _split(args.checkpoint)
+    checkpoints = common.names(args.checkpoint)
     if args.engine != "flan_jax":
-        if len(checkpoints) > 1 or len(_split(args.mixture)) > 1:
+        if len(checkpoints) > 1 or len(common.names(args.mixture)) > 1:
             raise ConfigError(f"{args.engine} evaluates one checkpoint on one mixture")
         return _on_t5x(args)
     if len(checkpoints) > 1:
         return _compare(args, checkpoints)
     return _evaluate(args)
-
-
-def _split(text: str) -> list[str]:
-    """Returns what stands between commas; a name that is there as it stands is one.
-
-    Raises:
-        ConfigError: there is nothing between two of them.
-    """
-    from flan_jax.errors import ConfigError, quoted
-
-    if os.path.exists(text):
-        return [text]
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise ConfigError(f"{quoted(text)} has nothing between two commas, or before or after one")
-    return list(dict.fromkeys(map(common.path, parts)))
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -86,7 +70,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     # What training is configured by rides along in the macros; its loop does not.
     modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
     common.register(modules)
-    names = _split(args.mixture)
+    names = common.names(args.mixture)
     overrides = [f"MIXTURE_OR_TASK_NAME={names[0]}", *args.gin_overrides]
     found = inherit.configure(args, "eval", modules, overrides)
     from flan_jax.evaluation.evaluate import EvalConfig, Examinee, evaluate
@@ -139,7 +123,7 @@ def _compare(args: argparse.Namespace, checkpoints: Sequence[str]) -> int:
 
     if args.coordinator_address is not None:
         raise ConfigError("several processes evaluate one checkpoint at a time")
-    mixtures = _split(args.mixture)
+    mixtures = common.names(args.mixture)
     rest = [f"--mixture={args.mixture}", *(f"--gin_file={name}" for name in args.gin_file)]
     rest += [f"--module={name}" for name in args.module]
     rest += [f"--gin.{text}" for text in args.gin_overrides]

@@ -11,6 +11,7 @@ _NAMES = {
     "base": "frozen weight",
     "vocabulary": "vocabulary",
     "tasks": "templates or data of task",
+    "excluded": "left-out examples of task",
     "rates": "mixing rate of task",
     "plan": "data layout",
     "optimizer": "optimizer",
