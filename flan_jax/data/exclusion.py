@@ -92,7 +92,8 @@ def leave_out(
     gone = len(mixture.units) - len(kept)
     report(
         f"left out, as {exclusion.path} says: {left:,} of {total:,} examples, of {len(excluded)} "
-        f"of {len(mixture.units)} tasks" + (f"; nothing is left of {gone} tasks" if gone else "")
+        f"of {len(mixture.units)} tasks"
+        + (f", and nothing is left of {gone} of these" if gone else "")
     )
     if others := sum(map(len, exclusion.ids.values())) - left:
         report(f"{others:,} examples of {exclusion.path} are none of {mixture.name!r}")

@@ -324,7 +324,8 @@ class Report:
         return {
             "split": unit.spec.split,
             "examples": len(numbers),
-            "too_short": int((~there).sum()),
+            "too_short": int((~there & (covered.own > 0)).sum()),
+            "wordless": int((covered.own == 0).sum()),
             "found": len(found),
             "duplicates": sum(any(s.duplicate for s in self._sources[t]) for t in found),
             "words_found": float(shares.mean()) if len(shares) else 0.0,

@@ -18,12 +18,15 @@ _NAMES = {
     "seed": "seed",
 }
 
+# What is there only where there is some.
+_NONE: Mapping[str, Mapping[str, Any]] = {"excluded": {}}
+
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns one phrase for each fact that differs, such as `model emb_dim (64 -> 128)`."""
     found = []
     for kind, name in _NAMES.items():
-        old, new = then.get(kind), now.get(kind)
+        old, new = (facts.get(kind, _NONE.get(kind)) for facts in (then, now))
         if old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
