@@ -18,7 +18,7 @@ def add_action(actions: Any) -> Any:
     parser = actions.add_parser("overlap", help="what a training mixture shares with a test suite")
     for side, split, what in (("train", "train", "trained on"), ("test", "test", "tested on")):
         parser.add_argument(
-            f"--{side}", required=True, metavar="NAMES",
+            f"--{side}", required=True, metavar="NAMES", type=common.path,
             help=f"tasks or mixtures that are {what}, commas between them",
         )  # fmt: skip
         parser.add_argument(
@@ -193,5 +193,17 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
             f"{short:,} tests have no {found['shortest']} words of their own in a row, and are "
             "found as duplicates only"
         )
+    if fewshot := [name for name in found["test_tasks"] if _is_fewshot(name)]:
+        yield (
+            f"prompts of {', '.join(fewshot[:3])} hold training examples as exemplars, and are "
+            "found for these: compare the variants without exemplars"
+        )
     if wordless := sum(row["wordless"] for row in tests):
         yield f"{wordless:,} tests have no words of their own, and cannot be found"
+
+
+def _is_fewshot(task: str) -> bool:
+    from flan_jax.instructions import datasets
+
+    made_from = datasets.find_registered(task)
+    return made_from is not None and made_from.variant.fewshot

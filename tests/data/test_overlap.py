@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -107,6 +108,28 @@ def test_wrong_names_are_told(options, message, tmp_path, prepared_dir):
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
 
 
+def test_two_tasks_that_are_known_to_share_sentences(shared_data, tmp_path, monkeypatch):
+    """Winograd schemas are in a training task and in a test task of Super-NaturalInstructions."""
+    import releases
+
+    tasks = ["task492_mwsc_incorrect_answer_generation", "task1390_wscfixed_coreference"]
+    folder = tmp_path / "super_ni"
+    for name in (*(f"tasks/{task}.json" for task in tasks), "splits/default/train_tasks.txt",
+                 "splits/default/test_tasks.txt"):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shared_data / "super_ni" / name, folder / name)
+    module, caches = "tasks.natural_instructions.super_ni", tmp_path / "caches"
+    with releases.imported(module, "SUPER_NI_DIR", folder, caches, monkeypatch) as super_ni:
+        super_ni.register(str(folder))
+        names = dict(train=f"super_ni_{tasks[0]}", test=f"super_ni_{tasks[1]}")
+        assert overlap(caches, f"--out={tmp_path / 'out'}", module=module, **names) == 0
+    task = json_files.read_json(tmp_path / "out" / "overlap.json")["test_tasks"][names["test"]]
+    assert (task["examples"], task["found"]) == (100, 5)
+    # The definition and the examples of every prompt are phrasing.
+    assert 0.75 < task["phrasing"] < 0.85
+    assert "joe paid the detective after he received" in task["examples_found"][0]["shared"]
+
+
 # Left out
 
 
@@ -185,7 +208,8 @@ def test_a_run_trains_without_what_was_found(out, tmp_path, prepared_dir, mixtur
 
     settings = (
         "MIXTURE_OR_TASK_NAME=overlap_train", "MIXTURE_OR_TASK_MODULE=toy_overlap",
-        "TRAIN_STEPS=5", "RENDERINGS=2", f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={tmp_path / 'run'}",
+        "TRAIN_STEPS=5", "RENDERINGS=2",
+        f"PREPARED_DIR={prepared_dir}", f"MODEL_DIR={tmp_path / 'run'}",
     )  # fmt: skip
     train = ["train", "--gin_file=gin_configs/test/toy.gin", *(f"--gin.{s}" for s in settings)]
     without = f"--gin.EXCLUDE_EXAMPLES={out / 'overlap.jsonl'}"
