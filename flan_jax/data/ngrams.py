@@ -4,7 +4,7 @@ An n-gram is looked for within a stretch of own words (see `words`). A stretch t
 no shorter than `SHORTEST`, is looked for whole. Shorter prompts still count where they are
 duplicates: where all their words, or all their own words, are those of a training prompt.
 
-The n-grams of all tests are kept, as hashes, some 40 bytes a word. Training examples are looked up
+The n-grams of all tests are kept, as hashes, some 120 bytes a word. Training examples are looked up
 in batches, and nothing is kept of them but what was found.
 """
 

@@ -224,21 +224,23 @@ def parts(
     for unit in found.train:
         path = None if folder is None else folder / f"{_part_key(found, unit)}.npz"
         part = _read_part(path, found.index.count, len(found.index.ids)) if path else None
-        if part is None:
-            part = _make_part(found.index, unit)
+        if part is not None:
+            advance(len(unit))
+        else:
+            part = _make_part(found.index, unit, advance)
             if path:
                 content = io.BytesIO()
                 np.savez(content, **part._asdict())
                 files.replace_bytes(path, content.getvalue())
-        advance(len(unit))
         yield part
 
 
-def _make_part(index: Index, unit: Unit) -> Part:
+def _make_part(index: Index, unit: Unit, advance: Callable[[int], None]) -> Part:
     collector = _Collector(index)
     phrasing, everything = learnt(training_items(unit))
     for batch in batches(everything):
         collector.add(batch, phrasing)
+        advance(len(batch))
     return collector.part()
 
 
