@@ -145,6 +145,7 @@ _RUN = [
     *_declare(Place(), "INITIAL_CHECKPOINT_PATH", none=True, path=True, local=True),
     *_declare(Text(), "INITIAL_CHECKPOINT_PART", none=True),
     *_declare(COUNT, "TRAIN_STEPS", "BATCH_SIZE", "MICROBATCHES", "LOG_PERIOD"),
+    *_declare(Place(), "EXCLUDE_EXAMPLES", none=True, path=True, local=True),
     *_declare(Whole(1, 10_000), "RENDERINGS"),  # each is records of its own
     *_declare(LENGTHS, "TASK_FEATURE_LENGTHS"),
     *_declare(YesNo(), "PACKING"),

@@ -143,7 +143,8 @@ WORDS = {
     "--aggregation", "--among", "--arms", "--combine", "--coordinator_address", "--count_encoding",
     "--diversity", "--encoding", "--engine", "--exclude", "--held-out", "--library", "--method",
     "--profile_steps", "--rates", "--run", "--split", "--x", "--target", "--target-source",
-    "--target-task", "--template", "--transform", "--device", "names", "--beam",
+    "--target-task", "--template", "--transform", "--device", "names", "--beam", "--train_split",
+    "--test_split",
 }  # fmt: skip
 
 

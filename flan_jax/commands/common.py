@@ -23,6 +23,20 @@ def path(text: str) -> str:
     return str(_typed(Place(), in_full(text)))
 
 
+def names(text: str) -> list[str]:
+    """Returns what stands between commas; a name that is there as it stands is one.
+
+    Raises:
+        ConfigError: there is nothing between two of them.
+    """
+    if os.path.exists(text):
+        return [text]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ConfigError(f"{quoted(text)} has nothing between two commas, or before or after one")
+    return list(dict.fromkeys(map(path, parts)))
+
+
 def module(text: str) -> str:
     """Returns the name of a task module, or its file in full, as a type of an option."""
     _typed(Place(), text)

@@ -83,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
 
     files.check_out_folder(args.out)
     _take_data(args)
-    checkpoints = _split(args.checkpoint)
+    checkpoints = common.names(args.checkpoint)
     several = len(checkpoints) > 1
     if args.engine != "flan_jax":
-        if several or len(_split(args.mixture)) > 1:
+        if several or len(common.names(args.mixture)) > 1:
             raise ConfigError(f"{args.engine} evaluates one checkpoint on one mixture")
         if args.num_shots is not None or args.templates != "one" or args.watch:
             raise ConfigError(f"{args.engine} knows no --num_shots, --templates and --watch")
@@ -112,27 +112,11 @@ def _take_data(args: argparse.Namespace) -> None:
     args.mixture = jsonl.task_name(args.data)
 
 
-def _split(text: str) -> list[str]:
-    """Returns what stands between commas; a name that is there as it stands is one.
-
-    Raises:
-        ConfigError: there is nothing between two of them.
-    """
-    from flan_jax.errors import ConfigError, quoted
-
-    if os.path.exists(text):
-        return [text]
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise ConfigError(f"{quoted(text)} has nothing between two commas, or before or after one")
-    return list(dict.fromkeys(map(common.path, parts)))
-
-
 def _evaluate(args: argparse.Namespace) -> int:
     """Asks one checkpoint everything, in this process."""
     common.start_distributed(args)
     examination = _Examination(args)
-    examination.ask(args.checkpoint, args.out)
+    examination.ask(str(examination.found.path), args.out)
     return 0
 
 
@@ -146,7 +130,7 @@ class _Examination:
         # What training is configured by rides along in the macros; its loop does not.
         modules = ["flan_jax.training.config", "flan_jax.evaluation.evaluate"]
         common.register(modules)
-        self._names = _split(args.mixture)
+        self._names = common.names(args.mixture)
         overrides = [f"MIXTURE_OR_TASK_NAME={self._names[0]}", *args.gin_overrides]
         if args.num_shots:
             overrides.append(f"FEWSHOT_EXEMPLARS={args.num_shots}")
@@ -277,7 +261,7 @@ def _compare(args: argparse.Namespace, checkpoints: Sequence[str]) -> int:
 
     if args.coordinator_address is not None:
         raise ConfigError("several processes evaluate one checkpoint at a time")
-    mixtures = _split(args.mixture)
+    mixtures = common.names(args.mixture)
     rest = [f"--mixture={args.mixture}", *(f"--gin_file={name}" for name in args.gin_file)]
     rest += [f"--module={name}" for name in args.module]
     rest += [f"--gin.{text}" for text in args.gin_overrides]

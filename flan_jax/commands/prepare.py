@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     config.import_modules(args.module)
 
     from flan_jax import settings
+    from flan_jax.data import exclusion, units
     from flan_jax.data import prepare as lib
-    from flan_jax.data import units
     from flan_jax.data.plan import Plan, PlanConfig
     from flan_jax.errors import ConfigError
     from flan_jax.instructions.vocabulary import check_vocabulary
@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("which mixture? Give --mixture=NAME, or a --gin_file that sets one")
     if isinstance(rows := values.get("VOCAB_SIZE"), int):  # by default it follows the vocabulary
         check_vocabulary(rows)
+    unwanted = exclusion.read(values.get("EXCLUDE_EXAMPLES"))
     lengths = values["TASK_FEATURE_LENGTHS"]
     layout = PlanConfig(
         lengths["inputs"],
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         report=terminal.say,
     )
     _print_fits(prepared)
+    prepared = exclusion.leave_out(prepared, unwanted, terminal.say)
     stats = Plan(prepared.tables, prepared.rates, layout).stats()
     terminal.say(
         f"{name} ({args.split}): {len(prepared.units)} tasks below {settings.cache_root()}"

@@ -1,4 +1,4 @@
-"""List tasks, show what a model sees of one, or check how they are worded.
+"""List tasks, show what a model sees of one, check how they are worded, or what they share.
 
 flan-jax tasks list --module=tasks.minilab [--json]
 flan-jax tasks show minilab_first_word -n 3
@@ -6,6 +6,7 @@ flan-jax tasks show flan_rte --template=all
 flan-jax tasks show super_ni_task828_copa_commonsense_cause_effect --encoding=def_pos2 -n 1 --raw
 flan-jax tasks check --module=tasks.flan
 flan-jax tasks check --module=jsonl:chats.jsonl --gin.VOCABULARY=models/chat
+flan-jax tasks overlap --train=flan_train --test=bbh --out=overlap --gin.BBH_DIR=BIG-Bench-Hard
 """
 
 import argparse
@@ -13,14 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from flan_jax import terminal
-from flan_jax.commands import common
+from flan_jax.commands import common, overlap
 
 TAKES_GIN = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|overlap")
     listing = actions.add_parser("list", help="one line, or one JSON object, a task entry")
     listing.add_argument("--json", action="store_true", help="a JSON array of objects")
     show = actions.add_parser("show", help="examples as a model sees them")
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1024,
         help="with --encoding: tokens of a prompt (1024)",
     )
-    for action in (listing, show, check):
+    for action in (listing, show, check, overlap.add_action(actions)):
         action.add_argument(
             "--module",
             action="append",
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists or shows."""
+    """Lists, shows, checks or compares."""
     encoding = getattr(args, "encoding", None)
     more = [f"{_encoding_setting(args.name)}={encoding}"] if encoding else []
     common.apply_settings([*args.gin_overrides, *more])
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
             args.folder, args.names, args.json, args.count_encoding, args.budget
         )
     args.module = [module.__name__ for module in _import(args.module)]
-    return {"list": _list, "show": _show, "check": _check}[args.action](args)
+    actions = {"list": _list, "show": _show, "check": _check, "overlap": overlap.run}
+    return actions[args.action](args)
 
 
 # Settings that say how tasks become prompts, by what names of such tasks begin with.

@@ -162,6 +162,19 @@ class PlanStats:
         )
 
 
+def are_counts(rates: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether rates are numbers of examples, capped or not, and no weights.
+
+    Weights may be whole as well, such as 1 and 2, or all 1.
+
+    Args:
+        rates: mixing rate of each task.
+        counts: number of examples of each.
+    """
+    capped = (rates == np.minimum(counts, rates.max())).all()
+    return bool(capped and (rates == counts).any() and (rates != 1).any())
+
+
 def stable_permutation(n: int, *key: Any) -> np.ndarray:
     """Returns a permutation of n that depends on `key` alone, in any version of NumPy."""
     text = "\x1f".join(map(str, key))
@@ -193,11 +206,7 @@ class Plan:
             if not table.count:
                 raise DataError(f"task {table.name!r} has no examples")
         counts = np.array([table.count for table in self.tables])
-        # Examples-proportional rates, capped or not, are counts of examples. Any others are
-        # weights, also whole ones such as 1 and 2, and rates that are all 1.
-        are_counts = (self._rates == np.minimum(counts, self._rates.max())).all()
-        are_counts = are_counts and (self._rates == counts).any() and (self._rates != 1).any()
-        scale = 1.0 if are_counts else counts.sum() / self._rates.sum()
+        scale = 1.0 if are_counts(self._rates, counts) else counts.sum() / self._rates.sum()
         self._draws_per_epoch = self._rates * scale
         # Both grow as steps are asked for, by whatever thread asks.
         self._lock = threading.RLock()

@@ -42,6 +42,7 @@ class PreparedMixture:
         rates: mixing rate of each task.
         left_out: members whose data could not be had, where the user asked to go on without.
         unknown: of tasks whose recipes do not say everything, what is missing.
+        excluded: of tasks some of whose examples are left out, how many and which, see `exclusion`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PreparedMixture:
     rates: dict[str, float]
     left_out: tuple[str, ...] = ()
     unknown: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    excluded: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def tables(self) -> list[TaskTable]:
@@ -59,10 +61,15 @@ class PreparedMixture:
                 name=units[0].spec.task,
                 lengths_RxNx2=np.stack([unit.lengths for unit in units]),
                 ids=units[0].ids,
-                fingerprint="/".join(unit.spec.fingerprint for unit in units),
+                fingerprint=self._fingerprint(units),
             )
             for units in self.units
         ]
+
+    def _fingerprint(self, units: Sequence[Unit]) -> str:
+        excluded = self.excluded.get(units[0].spec.task)
+        prints = [unit.spec.fingerprint for unit in units]
+        return "/".join(prints if excluded is None else [*prints, f"without {excluded}"])
 
     def tables_for(self, added: tuple[int, int]) -> list[TaskTable]:
         """Returns `tables` for a model that adds so many tokens to each prompt and answer."""

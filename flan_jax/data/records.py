@@ -16,6 +16,7 @@ written, so a folder without a valid index is one that was never finished.
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import errno
 import filecmp
@@ -387,6 +388,14 @@ class Unit:
         self.ids: np.ndarray = table["ids"]
         self.fits: np.ndarray = table["fits"]
         self._crc32: np.ndarray = table["crc32"]
+        self._places: np.ndarray = np.arange(len(self.ids))
+
+    def only(self, kept: np.ndarray) -> "Unit":
+        """Returns a unit of some of the examples, by position; the files are the same."""
+        unit = copy.copy(self)
+        unit.lengths, unit.ids = self.lengths[kept], self.ids[kept]
+        unit._crc32, unit._places = self._crc32[kept], self._places[kept]
+        return unit
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -412,11 +421,11 @@ class Unit:
         if not len(positions):  # which array_record refuses
             return []
         with border(f"{self.folder / RECORDS} cannot be read"):
-            raw = self._source.__getitems__([int(p) for p in positions])
+            raw = self._source.__getitems__([int(self._places[p]) for p in positions])
         return [self._example(int(p), record) for p, record in zip(positions, raw, strict=True)]
 
     def _example(self, position: int, record: bytes) -> Example:
-        where = f"{self.folder / RECORDS}: record {position}"
+        where = f"{self.folder / RECORDS}: record {self._places[position]}"
         if zlib.crc32(record) != self._crc32[position]:
             raise DataError(
                 f"{where} does not match its checksum: it is damaged, or was prepared again while "

@@ -67,6 +67,7 @@ class TrainConfig:
         seed: of initial weights, dropout and the order of data.
         modules: task modules, for worker processes that prepare data.
         prepared_dir: where prepared records are; see `settings.cache_root`.
+        exclude_examples: file of training examples to leave out, see `data.exclusion`.
         initial_checkpoint_path: run or checkpoint whose weights a new run starts from.
         initial_checkpoint_part: regular expression of the names of the parameters to take from
             there; None takes all.
@@ -100,6 +101,7 @@ class TrainConfig:
     seed: int = 0
     modules: Any = ()
     prepared_dir: str | None = None
+    exclude_examples: str | None = None
     initial_checkpoint_path: str | None = None
     initial_checkpoint_part: str | None = None
     base_checkpoint_path: str | None = None

@@ -11,18 +11,22 @@ _NAMES = {
     "base": "frozen weight",
     "vocabulary": "vocabulary",
     "tasks": "templates or data of task",
+    "excluded": "left-out examples of task",
     "rates": "mixing rate of task",
     "plan": "data layout",
     "optimizer": "optimizer",
     "seed": "seed",
 }
 
+# What is there only where there is some.
+_NONE: Mapping[str, Mapping[str, Any]] = {"excluded": {}}
+
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns one phrase for each fact that differs, such as `model emb_dim (64 -> 128)`."""
     found = []
     for kind, name in _NAMES.items():
-        old, new = then.get(kind), now.get(kind)
+        old, new = (facts.get(kind, _NONE.get(kind)) for facts in (then, now))
         if old == new:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -72,7 +72,7 @@ def batch_source(
 
 def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: PreparedMixture) -> dict:
     """Returns the facts that a continued run must share with its checkpoint; see `identity`."""
-    return {
+    facts = {
         "model": json.loads(json.dumps(model.describe())),
         "vocabulary": VOCABULARY.fingerprint,
         "tasks": mixture.recipes,
@@ -88,6 +88,8 @@ def run_identity(config: TrainConfig, model: Model, plan: Plan, mixture: Prepare
         "optimizer": config.optimizer.name,
         "seed": config.seed,
     }
+    # Runs that leave nothing out are what they were before there was a choice.
+    return {**facts, "excluded": dict(mixture.excluded)} if mixture.excluded else facts
 
 
 @dataclasses.dataclass(frozen=True)

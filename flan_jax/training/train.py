@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from flan_jax import terminal
-from flan_jax.data import loader
+from flan_jax.data import exclusion, loader
 from flan_jax.errors import OutputError
 from flan_jax.files import lock_folder, replace_text
 from flan_jax.instructions.vocabulary import VOCABULARY, check_vocabulary
@@ -114,7 +114,9 @@ def _train(
     # 3. Data: what is not prepared is prepared now; the plan says which example goes where.
     fresh = fresh and not checkpoints.list_steps(config.model_dir)
     of_training = (config.mixture, config.split, config.renderings)
+    unwanted = exclusion.read(config.exclude_examples)  # a wrong file is told before the work
     mixture = inputs.prepare_once(config, *of_training, say, fresh)
+    mixture = exclusion.leave_out(mixture, unwanted, say)
     layout = model.layout(VOCABULARY)
     plan = inputs.make_plan(config, mixture, layout)
     say(f"{config.mixture}: {len(plan.tables)} tasks; an epoch is {plan.stats()}")
