@@ -66,6 +66,15 @@ class EvalConfig:
     base_checkpoint_path: str | None = None
     rank_score: str = "sum"
 
+    def asked(self) -> dict[str, Any]:
+        """Returns the settings that shape what is asked."""
+        return {
+            "split": self.split,
+            "examples": self.examples,
+            "feature_lengths": dict(self.feature_lengths),
+            "render_seed": self.render_seed,
+        }
+
     def __post_init__(self) -> None:
         macros.check(
             TASK_FEATURE_LENGTHS=self.feature_lengths,
@@ -226,7 +235,8 @@ def _evaluate(
             summary["left_out"] = list(mixture.left_out)
         if long_prompts.prompt_budget():
             summary["long_prompts"] = _long_prompts(mixture, config.examples)
-        summary["made_by"] = provenance.of_evaluation(config, examinee, mixture)
+        weights = found.weights_hash if found else None
+        summary["made_by"] = provenance.of_evaluation(weights, config.asked(), mixture)
         if processes.is_first():
             report.write(out, summary, predictions, identity_hash)
         return summary

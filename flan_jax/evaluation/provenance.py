@@ -9,7 +9,8 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import flan_jax
 from flan_jax import json_files
@@ -18,33 +19,28 @@ from flan_jax.instructions.vocabulary import VOCABULARY, vocabulary_fingerprint
 from flan_jax.modules import ROOT
 from flan_jax.scoring import report
 
-if TYPE_CHECKING:
-    from flan_jax.evaluation.evaluate import EvalConfig, Examinee
-
 _LIBRARIES = ("jax", "flax", "seqio", "tensorflow", "transformers")
 
 
 def of_evaluation(
-    config: "EvalConfig", examinee: "Examinee", mixture: PreparedMixture
+    weights: Any, asked: Mapping[str, Any], mixture: PreparedMixture
 ) -> dict[str, Any]:
     """Returns what shaped the results of a checkpoint on a mixture.
 
+    Args:
+        weights: what tells the weights from others; None of an untrained model.
+        asked: settings of the prompts, such as the split.
+        mixture: what was asked.
+
     Returns:
-        "weights": digest of the checkpoint's weights, None of an untrained model; "seed" of that;
-        "vocabulary": its name and fingerprint; "split", "examples", "feature_lengths" and
-        "render_seed" of the prompts; "tasks": by task the fingerprint of what shaped its examples;
+        "weights": digest of them; "vocabulary": its name and fingerprint; `asked`; "tasks": by task the fingerprint of what shaped its examples;
         "versions" of this package, Python and libraries; "commit" of a checkout of this package;
         "scores_format": changes whenever the same answers get other scores.
     """
-    found = examinee.found
     return {
-        "weights": _digest(found.weights_hash) if found else None,
-        **({} if found else {"seed": config.seed}),
+        "weights": None if weights is None else _digest(weights),
         "vocabulary": [VOCABULARY.spec, vocabulary_fingerprint(VOCABULARY.spec)],
-        "split": config.split,
-        "examples": config.examples,
-        "feature_lengths": dict(config.feature_lengths),
-        "render_seed": config.render_seed,
+        **asked,
         "tasks": mixture.recipes,
         "versions": versions(),
         "commit": commit(),

@@ -27,7 +27,6 @@ from typing import Any
 from flan_jax import settings
 from flan_jax.instructions import budgets
 from flan_jax.instructions.budgets import Budget, Fit, Fitter
-from flan_jax.instructions.vocabulary import VOCABULARY
 
 SETTING = "PROMPT_BUDGET"
 # Most characters of a text that gives way after all longer ones; questions are hardly longer.
@@ -111,6 +110,9 @@ def fit(prompt: str, draft: Draft | None, tokens: int) -> tuple[str, Fit]:
         draft: how it is written anew; None where nobody knows.
         tokens: most tokens of the prompt with the one that ends or begins it.
     """
+    # Here, for the selector reads templates without SeqIO.
+    from flan_jax.instructions.vocabulary import VOCABULARY
+
     return fit_within(prompt, draft, Budget.of_prompts(VOCABULARY, tokens, "keep_query"))
 
 
