@@ -33,9 +33,10 @@ def of_evaluation(
         mixture: what was asked.
 
     Returns:
-        "weights": digest of them; "vocabulary": its name and fingerprint; `asked`; "tasks": by task the fingerprint of what shaped its examples;
-        "versions" of this package, Python and libraries; "commit" of a checkout of this package;
-        "scores_format": changes whenever the same answers get other scores.
+        "weights": digest of them; "vocabulary": its name and fingerprint; `asked`; "tasks": by
+        task the fingerprint of what shaped its examples; "versions" of this package, Python and
+        libraries; "commit" of a checkout of this package; "scores_format", which changes whenever
+        the same answers get other scores.
     """
     return {
         "weights": None if weights is None else _digest(weights),
