@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from flan_jax import __version__, modules, terminal
 from flan_jax.errors import ConfigError, FlanJaxError, did_you_mean, printable
@@ -27,6 +28,7 @@ VERBS = {
     "tasks": "list tasks, or show what a model sees of one",
     "select": "choose tasks to train on from instructions alone",
     "study": "answer a question with runs side by side, and say how sure that is",
+    "launch": "start train or eval here, on TPUs, GKE, Slurm or SkyPilot, in many processes",
     "prepare": "write the tokens of a mixture ahead of training",
     "vocab": "train a vocabulary on a mixture",
     "model-info": "print every parameter, where it lies and how large it is",
@@ -100,6 +102,35 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+def parse(arguments: Sequence[str]) -> tuple[Any, argparse.Namespace]:
+    """Returns the module of a verb and the options it is asked with; runs nothing.
+
+    Args:
+        arguments: the verb and what follows. Of a verb that starts another one (`TAKES_COMMAND`),
+            what follows `--` is left as it stands, in the option `command`.
+
+    Raises:
+        FlanJaxError: there is no such verb, or an option has a value that it cannot have.
+    """
+    verb = arguments[0]
+    if verb not in VERBS:
+        raise FlanJaxError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}\n\n{_usage()}")
+    module = importlib.import_module(f"flan_jax.commands.{verb.replace('-', '_')}")
+    parser = _Parser(prog=f"flan-jax {verb}", description=module.__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(parser)
+    given, command = list(arguments[1:]), []
+    if getattr(module, "TAKES_COMMAND", False) and "--" in given:
+        at = given.index("--")
+        given, command = given[:at], given[at + 1 :]
+    rest, overrides = split_gin_arguments(given)
+    if overrides and not getattr(module, "TAKES_GIN", False):
+        raise FlanJaxError(f"flan-jax {verb} takes no --gin. options: --gin.{overrides[0]}")
+    options = parser.parse_args(rest)
+    options.gin_overrides, options.command = overrides, command
+    return module, options
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one verb and returns its exit status.
 
@@ -112,18 +143,7 @@ def run(arguments: Sequence[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         terminal.say(f"flan-jax {__version__}")
         return 0
-    verb = arguments[0]
-    if verb not in VERBS:
-        raise FlanJaxError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}\n\n{_usage()}")
-    module = importlib.import_module(f"flan_jax.commands.{verb.replace('-', '_')}")
-    parser = _Parser(prog=f"flan-jax {verb}", description=module.__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    module.add_arguments(parser)
-    rest, overrides = split_gin_arguments(arguments[1:])
-    if overrides and not getattr(module, "TAKES_GIN", False):
-        raise FlanJaxError(f"flan-jax {verb} takes no --gin. options: --gin.{overrides[0]}")
-    options = parser.parse_args(rest)
-    options.gin_overrides = overrides
+    module, options = parse(arguments)
     # Libraries below warn about what is no news to the person who typed the command.
     logging.getLogger("absl").setLevel(logging.ERROR)
     return int(module.run(options) or 0)

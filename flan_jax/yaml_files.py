@@ -1,4 +1,4 @@
-"""YAML as others wrote it: the one place that reads it.
+"""YAML as others wrote it: the one place that reads it, and that writes what others read.
 
 A few hundred bytes of YAML can stand for more than any memory holds, and a few thousand brackets
 end the process, since the library that builds values calls itself once a level. So a file is first
@@ -65,6 +65,31 @@ def loads(text: str, where: object, tags: Collection[str] = ()) -> Any:
             raise DataError(f"{where}{line}: not YAML{said}: {error.problem}") from None
         except yaml.YAMLError as error:
             raise DataError(f"{where}: not YAML: {first_line(error)}") from None
+
+
+def dumps(value: Any) -> str:
+    """Returns a value as YAML in the order it has; texts of several lines stand as blocks."""
+    import yaml
+
+    return str(yaml.dump(value, Dumper=_dumper(), sort_keys=False, width=100))
+
+
+@functools.cache
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes no aliases."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, data: str) -> Any:
+        style = "|" if "\n" in data else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Dumper.add_representer(str, text)
+    return Dumper
 
 
 class _Walk:

@@ -75,6 +75,7 @@ ROOMS = {
     "instructions": (),
     "models": (),
     "pages": (),
+    "launch": (),
     "natural_instructions": ("instructions",),
     "scoring": ("instructions", "natural_instructions"),
     "selector": ("instructions", "pages"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax import config, terminal
-from flan_jax.errors import ConfigError, quoted
+from flan_jax.errors import ConfigError, first_line, quoted
 from flan_jax.kinds import MOST_NUMBER, MOST_WHOLE, Kind, Number, Place, Whole
 from flan_jax.macros import SETTINGS, in_full
 from flan_jax.quiet import import_tensorflow
@@ -91,8 +91,13 @@ def add_module_argument(parser: Any, what: str = "task module to import, by name
 
 
 def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what several processes need to find each other; TPU pods need none of it."""
+    """Adds what several processes need to find each other."""
     group = parser.add_argument_group("several processes")
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="find the others by what a TPU pod, GKE or Slurm says (`flan-jax launch` sets it)",
+    )
     group.add_argument("--coordinator_address", metavar="HOST:PORT")
     group.add_argument("--process_count", type=whole())
     group.add_argument("--process_index", type=whole(0))
@@ -102,9 +107,13 @@ def start_distributed(args: argparse.Namespace) -> None:
     """Joins the other processes where the arguments say that there are some.
 
     Raises:
-        ConfigError: only some of the three arguments were given.
+        ConfigError: only some of the three arguments were given, or nothing here says where the
+            others are.
     """
     given = (args.coordinator_address, args.process_count, args.process_index)
+    if args.distributed:
+        _find_the_others(given)
+        return
     if all(value is None for value in given):
         return
     if any(value is None for value in given):
@@ -112,6 +121,31 @@ def start_distributed(args: argparse.Namespace) -> None:
     import jax
 
     jax.distributed.initialize(*given)
+
+
+def _find_the_others(given: Sequence[Any]) -> None:
+    """Joins the processes that JAX finds in what the cluster put into the environment."""
+    if any(value is not None for value in given):
+        raise ConfigError("--distributed finds what --coordinator_address and the like would say")
+    import jax
+
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        raise ConfigError(
+            f"--distributed: no TPU pod, GKE job or Slurm step is here ({first_line(error)})"
+        ) from None
+
+
+def leave_distributed() -> None:
+    """Waits until all processes are about to end, so that none is missed while it saves.
+
+    Ending with a status other than 0 skips what JAX does at exit.
+    """
+    import jax
+
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def configure(parts: Sequence[config.Part], configurables: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Train a model on a task or mixture.
 
 The same command started again continues where the newest sound checkpoint in MODEL_DIR left
-off; SIGTERM saves and exits with status 0.
+off; SIGTERM saves and exits with status 0, or with --preempted_status.
 """
 
 import argparse
@@ -24,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile_steps", metavar="A:B", help="write a trace of steps A to B to MODEL_DIR/profile"
     )
     common.add_fresh_argument(parser, "; a run that is resumed uses what it began with")
+    parser.add_argument(
+        "--preempted_status",
+        type=common.whole(0, 255),
+        default=0,
+        metavar="N",
+        help="exit status where SIGTERM ended the run before its last step (0); `flan-jax launch` "
+        "asks for 75, by which clusters know that it is to be started again",
+    )
     common.add_distributed_arguments(parser)
 
 
@@ -48,8 +56,11 @@ def run(args: argparse.Namespace) -> int:
 
     text = config.join_parts(parts)
     settings = config.macros(parts)
-    train(TrainConfig(), parts_text=text, settings=settings, fresh=args.fresh)  # type: ignore[call-arg]
-    return 0
+    done = train(TrainConfig(), parts_text=text, settings=settings, fresh=args.fresh)  # type: ignore[call-arg]
+    if not done.preempted or not args.preempted_status:
+        return 0
+    common.leave_distributed()
+    return int(args.preempted_status)
 
 
 def _vocabulary_of_checkpoint(parts: Sequence[Any]) -> str | None:
