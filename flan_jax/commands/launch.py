@@ -171,5 +171,8 @@ def _place(verb: str, options: argparse.Namespace) -> dict[str, str]:
     overrides = [*options.gin_overrides, *([f"{macro}={given}"] if given else [])]
     engine = getattr(options, "engine", "flan_jax")
     parts = config.compose_parts(options.gin_file, engine, verb, overrides)
-    place = config.resolved(config.macros(parts)).get(macro)
+    values = config.resolved(config.macros(parts))
+    if missing := [name for name, value in values.items() if value == "%gin.REQUIRED"]:
+        raise ConfigError(f"{verb} needs --gin.{' and --gin.'.join(missing)}")
+    place = values.get(macro)
     return {macro: place} if isinstance(place, str) else {}

@@ -47,17 +47,20 @@ class Programs:
             return 0
         return self._started(arguments, capture=False).returncode
 
-    def output(self, arguments: Sequence[str]) -> str | None:
-        """Returns what a program prints; None where it fails, or nothing is run.
+    def output(self, arguments: Sequence[str]) -> str:
+        """Returns what a program prints, nothing where none is run.
 
         Raises:
-            FlanJaxError: it is not there.
+            FlanJaxError: it is not there, or fails; has its last words.
         """
         if self.dry_run:
             terminal.say(f"$ {shlex.join(arguments)}")
-            return None
+            return ""
         done = self._started(arguments, capture=True)
-        return done.stdout.strip() if done.returncode == 0 else None
+        if done.returncode:
+            words = done.stderr.strip()[-500:]
+            raise FlanJaxError(f"status {done.returncode} of {said(arguments)}: {words}")
+        return done.stdout.strip()
 
     def write(self, path: str, text: str) -> None:
         """Writes a file, or prints it with its name.

@@ -50,7 +50,7 @@ NAME = Matching(
     r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", "a name of up to 40 small letters, digits and inner dashes"
 )
 WORD = Matching(
-    r"[A-Za-z0-9/~][A-Za-z0-9._:/@+~-]*", "one word of letters, digits and ._:/@+~-, no dash first"
+    r"[A-Za-z0-9./][A-Za-z0-9._:/@+-]*", "one word of letters, digits and ._:/@+-, no dash first"
 )
 
 

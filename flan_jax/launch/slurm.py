@@ -75,7 +75,7 @@ def script(slurm: Slurm, work: Work) -> str:
         lines.append(f"export JAX_LOCAL_DEVICE_IDS={every}")
     lines += [
         "# One task that fails ends the others, which would wait for it.",
-        f"srun --kill-on-bad-exit=1 {shlex.join(work.command(slurm.program))}",
+        f"srun --export=ALL --kill-on-bad-exit=1 {shlex.join(work.command(slurm.program))}",
         "status=$?",
         f"# {PREEMPTED}: asked to stop, and saved.",
         f'if [ "$status" -eq {PREEMPTED} ] && '

@@ -5,12 +5,10 @@ The machine that launches stays: it holds the connection, and starts again what 
 
 import dataclasses
 import os
-import re
 import shlex
 import tempfile
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from flan_jax import terminal
 from flan_jax.errors import ConfigError, FlanJaxError
@@ -24,7 +22,17 @@ TYPE = Matching(r"(v2|v3|v4|v5p|v5litepod|v6e)-[1-9][0-9]{0,4}", "a type like v5
 _LOST_CONNECTION = 255
 _READY = ("ACTIVE", "READY")
 # States of a queued resource and of a node from which neither comes back.
-_LOST = ("FAILED", "SUSPENDED", "SUSPENDING", "PREEMPTED", "TERMINATED", "STOPPED", "DELETING")
+_GONE = "GONE"
+_LOST = (
+    _GONE,
+    "FAILED",
+    "SUSPENDED",
+    "SUSPENDING",
+    "PREEMPTED",
+    "TERMINATED",
+    "STOPPED",
+    "DELETING",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +79,10 @@ class Tpu:
         return int(self.accelerator_type.rpartition("-")[2]) > 8
 
 
+class _NotMadeError(FlanJaxError):
+    """Nothing of ours is there that could be deleted."""
+
+
 def run(tpu: Tpu, work: Work, programs: Programs, uncommitted: bool) -> int:
     """Runs the work, on new machines as long as old ones are lost.
 
@@ -88,6 +100,8 @@ def run(tpu: Tpu, work: Work, programs: Programs, uncommitted: bool) -> int:
         programs.run(["git", "archive", "--format=tar.gz", f"--output={code}", "HEAD"])
         try:
             _keep_going(tpu, work, programs, code)
+        except _NotMadeError:
+            raise
         except KeyboardInterrupt:
             terminal.warn(f"{tpu.name} is still there; --action=delete deletes it")
             raise
@@ -100,38 +114,53 @@ def run(tpu: Tpu, work: Work, programs: Programs, uncommitted: bool) -> int:
 
 def _keep_going(tpu: Tpu, work: Work, programs: Programs, code: str) -> None:
     """Makes a machine and runs, until the work has ended well."""
-    has_code = False
+    filled = False
     for _ in range(tpu.recreations + 1):
-        if not has_code:
-            if not _make(tpu, programs):
-                continue
-            has_code = _fill(tpu, programs, code)
-        status = programs.status(_ssh(tpu, _start(tpu, work))) if has_code else _LOST_CONNECTION
+        if not filled:
+            filled = _make(tpu, programs) and _fill(tpu, programs, code)
+        status = programs.status(_ssh(tpu, _start(tpu, work))) if filled else _LOST_CONNECTION
         if status == 0:
             return
         if state := _lost(tpu, programs):
             terminal.warn(f"{tpu.name} is {state}: making it again")
             programs.status(_delete(tpu))
-            has_code = False
+            filled = False
         elif status not in (PREEMPTED, _LOST_CONNECTION):
             raise FlanJaxError(f"{work.verb} ended with status {status} on {tpu.name}")
-    raise FlanJaxError(f"{tpu.name} was lost {tpu.recreations + 1} times ('recreations')")
+        time.sleep(tpu.poll_seconds)
+    raise FlanJaxError(
+        f"{tpu.name} was lost or interrupted {tpu.recreations + 1} times ('recreations')"
+    )
 
 
 def _make(tpu: Tpu, programs: Programs) -> bool:
-    """Makes the machine and waits for it; False where it failed and is deleted."""
-    if (programs.output(_describe(tpu)) or "") not in _READY:
-        programs.run(_create(tpu))
-    if programs.dry_run:
-        return True
-    while (state := programs.output(_describe(tpu)) or "") not in _READY:
-        if state in _LOST:
-            terminal.warn(f"{tpu.name} is {state}: making it again")
-            programs.status(_delete(tpu))
-            return False
-        terminal.say_aside(f"{tpu.name}: {state or 'not yet known'}")
+    """Makes the machine, where it is not there, and waits for it; False where it came to nothing.
+
+    Raises:
+        FlanJaxError: it cannot be asked for.
+    """
+    try:
+        if _look(_describe(tpu), programs) in ("", _GONE):
+            programs.run(_create(tpu))
+    except FlanJaxError as error:
+        raise _NotMadeError(str(error)) from None
+    while not programs.dry_run:
+        state = _look(_describe(tpu), programs)
+        if state in _READY or state in _LOST:
+            return state in _READY
+        terminal.say_aside(f"{tpu.name}: {state}")
         time.sleep(tpu.poll_seconds)
     return True
+
+
+def _look(command: list[str], programs: Programs) -> str:
+    """Returns what a command says of a state, `_GONE` where there is no such machine."""
+    try:
+        return programs.output(command)
+    except FlanJaxError as error:
+        if "NOT_FOUND" in str(error):
+            return _GONE
+        raise
 
 
 def _fill(tpu: Tpu, programs: Programs, code: str) -> bool:
@@ -150,9 +179,19 @@ def _fill(tpu: Tpu, programs: Programs, code: str) -> bool:
 
 
 def _lost(tpu: Tpu, programs: Programs) -> str:
-    """Returns the state of a machine that is no more, an empty text where it is there."""
-    node = programs.output(_tpu_vm(tpu, "describe", tpu.name, "--format=value(state)"))
-    return "gone" if node is None else "" if node in _READY else node
+    """Returns the state of a machine that is no more, an empty text where it may be there.
+
+    Where Google cannot be asked, this machine may be what has no network.
+    """
+    for command in (_describe(tpu), _tpu_vm(tpu, "describe", tpu.name, "--format=value(state)")):
+        try:
+            state = _look(command, programs)
+        except FlanJaxError as error:
+            terminal.warn(str(error))
+            return ""
+        if state in _LOST:
+            return state
+    return ""
 
 
 def _start(tpu: Tpu, work: Work) -> str:
@@ -239,15 +278,18 @@ def _check_checkout(programs: Programs, uncommitted: bool) -> None:
     Raises:
         ConfigError: this is not the top of a checkout, or it has changes that are not committed.
     """
-    asking: Any = Programs(dry_run=False)
-    top = asking.output(["git", "rev-parse", "--show-toplevel"])
-    if top is None or not os.path.samefile(top, os.getcwd()):
-        raise ConfigError("what is copied is a git checkout of flan-jax; run this at its top")
+    asking = Programs(dry_run=False)
+    try:
+        top = asking.output(["git", "rev-parse", "--show-toplevel"])
+        changed = asking.output(["git", "status", "--porcelain"]).splitlines()
+    except FlanJaxError as error:
+        raise ConfigError(f"what is copied is a git checkout of flan-jax: {error}") from None
+    if not os.path.samefile(top, os.getcwd()):
+        raise ConfigError(f"what is copied is a git checkout of flan-jax; run this in {top}")
     if not os.path.exists("launch/install.sh"):
         raise ConfigError("launch/install.sh is missing: this is no checkout of flan-jax")
-    changed = re.findall(r".+", asking.output(["git", "status", "--porcelain"]) or "")
     if changed and not uncommitted and not programs.dry_run:
         raise ConfigError(
             f"{len(changed)} changes are not committed and would not be copied, such as "
-            f"{changed[0][2:].strip()!r}; commit them, or say --uncommitted"
+            f"{changed[0].strip()!r}; commit them, or say --uncommitted"
         )
