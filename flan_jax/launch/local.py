@@ -84,7 +84,7 @@ def run(local: Local, work: Work) -> int:
         ended it.
     """
     for start in range(local.restarts + 1):
-        with _Group(commands(local, work, free_address()), environment(local)) as group:
+        with Group(commands(local, work, free_address()), environment(local)) as group:
             status = group.wait(local.grace)
         if status in (0, BAD_INPUT) or group.asked or start == local.restarts:
             break
@@ -94,7 +94,7 @@ def run(local: Local, work: Work) -> int:
     return status
 
 
-class _Group:
+class Group:
     """Processes that end together.
 
     Attributes:
@@ -110,7 +110,7 @@ class _Group:
         self._before: dict[int, Any] = {}
         self._commands, self._more = commands, more
 
-    def __enter__(self) -> "_Group":
+    def __enter__(self) -> "Group":
         if threading.current_thread() is threading.main_thread():
             self._before = {
                 number: signal.signal(number, self._note)
@@ -170,7 +170,7 @@ class _Group:
         first, until = None, None
         while running := [one for one in self._processes if one.poll() is None]:
             if first is None and (first := self._failed()) is not None:
-                self._tell(first, len(running), grace)
+                self._tell(first, grace)
                 until = time.monotonic() + grace
                 for process in running:
                     _signal(process, signal.SIGTERM)
@@ -186,11 +186,9 @@ class _Group:
         ended = enumerate(self._processes)
         return next((index for index, one in ended if one.poll() not in (None, 0)), None)
 
-    def _tell(self, index: int, others: int, grace: float) -> None:
-        status = _status(self._processes[index])
-        terminal.warn(
-            f"process {index} ended with status {status}; the other {others} have {grace:g} s"
-        )
+    def _tell(self, index: int, grace: float) -> None:
+        if (status := _status(self._processes[index])) != PREEMPTED:
+            terminal.warn(f"process {index} ended with status {status}; others have {grace:g} s")
 
 
 def _lines(stream: Any) -> Iterator[str]:
