@@ -80,7 +80,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def settings(name, **changes):
+def settings(name, /, **changes):
     """The example settings of a target, changed, as a file outside the checkout."""
     content = yaml.safe_load((ROOT / "launch" / name).read_text()) | changes
     file = pathlib.Path(os.environ["PATH"]).parent / name
@@ -88,7 +88,7 @@ def settings(name, **changes):
     return f"--settings={file}"
 
 
-def launch(target, file, *more, command=TRAIN, **changes):
+def launch(target, file, /, *more, command=TRAIN, **changes):
     return run(["launch", target, settings(file, **changes), *more, "--", *command])
 
 
