@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs this checkout with the versions it was tested with: `bash launch/install.sh tpu` (or gpu).
+# Installs this checkout with the versions it was tested with: `bash launch/install.sh tpu`, or gpu,
+# with more extras after commas.
 # Run it on every worker; what is installed already stays.
 set -euo pipefail
 extra="${1:?tpu or gpu}"
@@ -15,8 +16,8 @@ fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 pins=(-c constraints.txt)
-if [ "$extra" = tpu ]; then
-  pins+=(-c launch/constraints-tpu.txt)
-fi
+case "$extra" in
+  tpu*) pins+=(-c launch/constraints-tpu.txt) ;;
+esac
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "${pins[@]}" -e ".[$extra]"
 .venv/bin/flan-jax --version

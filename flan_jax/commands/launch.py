@@ -148,6 +148,8 @@ def _work(command: list[str]) -> Any:
     work.check(command[0], command[1:])
     _, options = cli.parse(command)
     places = {"--out": options.out} if getattr(options, "out", None) else {}
+    if ":" not in (getattr(options, "checkpoint", None) or ":"):
+        places["--checkpoint"] = options.checkpoint
     if command[0] in _LEAVES:
         places |= _place(command[0], options)
     gin_files = tuple(getattr(options, "gin_file", []))

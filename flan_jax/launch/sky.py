@@ -9,7 +9,7 @@ from flan_jax import yaml_files
 from flan_jax.kinds import OneOf, Text, Whole, YesNo
 from flan_jax.launch.programs import Programs
 from flan_jax.launch.settings import NAME, WORD, Matching, Table, Variables, field
-from flan_jax.launch.work import PREEMPTED, Work
+from flan_jax.launch.work import PREEMPTED, Work, extras
 
 _INFRA = Matching(r"[a-z0-9]+(/[A-Za-z0-9*._-]+){0,2}", "cloud/region/zone, the last two optional")
 
@@ -77,7 +77,9 @@ def task(sky: Sky, work: Work) -> dict[str, Any]:
         found["envs"] = dict(sky.environment)
     if sky.secrets:
         found["secrets"] = {name: None for name in sky.secrets}  # filled by --secret NAME
-    found["setup"] = f"bash launch/install.sh {'tpu' if sky.is_tpu else 'gpu'}\n"
+    found["setup"] = (
+        f"bash launch/install.sh {extras('tpu' if sky.is_tpu else 'gpu', sky.secrets)}\n"
+    )
     found["run"] = _script(sky, work)
     return found
 

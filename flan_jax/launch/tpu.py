@@ -15,7 +15,7 @@ from flan_jax.errors import ConfigError, FlanJaxError
 from flan_jax.kinds import Text, Whole, YesNo
 from flan_jax.launch.programs import Programs, exports
 from flan_jax.launch.settings import NAME, WORD, Matching, Table, field
-from flan_jax.launch.work import PREEMPTED, Work
+from flan_jax.launch.work import PREEMPTED, Work, extras
 
 TYPE = Matching(r"(v2|v3|v4|v5p|v5litepod|v6e)-[1-9][0-9]{0,4}", "a type like v5litepod-256")
 # Of `ssh` where the connection was lost.
@@ -168,7 +168,7 @@ def _fill(tpu: Tpu, programs: Programs, code: str) -> bool:
     commands = [
         _tpu_vm(tpu, "scp", code, f"{tpu.name}:{tpu.name}.tar.gz", "--worker=all"),
         _ssh(tpu, f"mkdir -p {tpu.name} && tar -xzf {tpu.name}.tar.gz -C {tpu.name} "
-                  f"&& bash {tpu.name}/launch/install.sh tpu"),
+                  f"&& bash {tpu.name}/launch/install.sh {extras('tpu', tpu.secrets)}"),
     ]  # fmt: skip
     for command in commands:
         if status := programs.status(command):

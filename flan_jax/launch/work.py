@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flan_jax.errors import ConfigError, did_you_mean
 
@@ -14,8 +14,9 @@ BAD_INPUT = 2
 # Verbs that work in many processes, and those that are one process.
 MANY = ("train", "eval")
 ONE = ("prepare", "infer")
+_WANDB = "WANDB_API_KEY"
 # What commands need and nobody else may read.
-SECRETS = ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+SECRETS = (_WANDB, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _OURS = ("--distributed", "--coordinator_address", "--process_count", "--process_index",
          "--preempted_status")  # fmt: skip
 
@@ -27,7 +28,7 @@ class Work:
     Attributes:
         verb: one of `MANY` or `ONE`.
         arguments: as they were typed.
-        places: where it leaves what it makes, by option or macro.
+        places: where it leaves what it makes, and the checkpoint it reads, by option or macro.
         files: gin files and the like that it reads.
     """
 
@@ -66,8 +67,8 @@ class Work:
         for name, place in self.places.items():
             if "://" not in place and not os.path.isabs(place):
                 raise ConfigError(
-                    f"{name} is {place!r}, on a machine that goes with the run; name a bucket "
-                    "(gs://...), or a mounted disk in full"
+                    f"{name} is {place!r}, on this machine or one that goes with the run; name a "
+                    "bucket (gs://...), or a mounted disk in full"
                 )
         for file in self.files:
             if os.path.isabs(file):
@@ -75,6 +76,11 @@ class Work:
                     f"{file}: a path of this machine; what is copied is the checkout, so name it "
                     "from there"
                 )
+
+
+def extras(accelerator: str, secrets: Collection[str]) -> str:
+    """Returns what launch/install.sh is asked for: of the accelerator, and of who has a secret."""
+    return f"{accelerator},wandb" if _WANDB in secrets else accelerator
 
 
 def check(verb: str, arguments: Sequence[str]) -> None:

@@ -123,7 +123,7 @@ def words(calls):
 
 def test_a_tpu_is_made_filled_run_and_deleted(programs, here):
     programs.answer(ABSENT, (["describe"], 0, "WAITING_FOR_RESOURCES", ""), ACTIVE)
-    secrets, hostile = {"HF_TOKEN": "hf-token"}, [*TRAIN, HOSTILE]
+    secrets, hostile = {"HF_TOKEN": "hf-token", "WANDB_API_KEY": "w"}, [*TRAIN, HOSTILE]
     assert launch("tpu", "tpu_v5e.yaml", poll_seconds=0, secrets=secrets, command=hostile) == 0
     describe = [*QUEUE, "describe", "flan", *TPU, "--format=value(state.state)"]
     calls = programs.calls
@@ -137,7 +137,7 @@ def test_a_tpu_is_made_filled_run_and_deleted(programs, here):
                                                              *TPU]  # fmt: skip
     install, start = (call[7].removeprefix("--command=") for call in calls[5:7])
     assert calls[6][:7] == [*VM, "ssh", "flan", "--worker=all"] and calls[6][8:] == TPU
-    assert install.endswith("&& bash flan/launch/install.sh tpu")
+    assert install.endswith("&& bash flan/launch/install.sh tpu,wandb")
     assert calls[7:] == [[*QUEUE, "delete", "flan", *TPU, "--force", "--quiet"]]
     # The remote shell reads one script, and in it every argument as it was typed.
     bash, option, script = shlex.split(start)
@@ -429,9 +429,13 @@ def test_settings_are_read_strictly(programs, here, changes, said):
         ([*TRAIN, "--gin.TRIAN_STEPS=2"], "did you mean 'TRAIN_STEPS'"),
         (["train", "--gin_file=gin_configs/test/toi.gin"], "did you mean 'gin_configs/test/toy"),
         (TRAIN[:2], "train needs --gin.MODEL_DIR"),
-        ([*TRAIN[:2], "--gin.MODEL_DIR=runs/x"], "MODEL_DIR is 'runs/x', on a machine that goes"),
+        ([*TRAIN[:2], "--gin.MODEL_DIR=runs/x"], "MODEL_DIR is 'runs/x', on this machine or one"),
         ([*TRAIN, "--gin.WANDB_PROJECT=s3cret"], "holds the value of WANDB_API_KEY"),
         (["infer", "--checkpoint=gs://b/run"], "infer is one process"),
+        (
+            ["eval", "--checkpoint=runs/x", "--mixture=m", "--out=gs://b/e"],
+            "--checkpoint is 'runs/x'",
+        ),
     ],
 )
 def test_a_command_is_checked_before_anything_is_started(
