@@ -50,9 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_local(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--processes", type=common.whole(1, 256), default=1)
     parser.add_argument(
-        "--devices_per_process", type=common.whole(1, 1024), default=1, help="virtual CPU devices"
+        "--processes", type=common.whole(1, 256), default=1, metavar="N", help="how many (1)"
+    )
+    parser.add_argument(
+        "--devices_per_process",
+        type=common.whole(1, 1024),
+        default=1,
+        metavar="N",
+        help="virtual CPU devices of each (1)",
     )
     parser.add_argument(
         "--grace",
@@ -65,6 +71,7 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
         "--restarts",
         type=common.whole(0),
         default=0,
+        metavar="N",
         help="how often to start all again where one fails or is killed (0)",
     )
 

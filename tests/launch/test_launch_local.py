@@ -54,6 +54,15 @@ def test_one_that_is_killed_ends_those_that_do_not_listen(tmp_path):
     assert file.stat().st_size == size
 
 
+def test_a_process_that_finds_no_cluster_says_so(tmp_path):
+    argv = [*lab.command(str(tmp_path / "run"), str(tmp_path / "prepared")), "--distributed"]
+    done = subprocess.run(
+        argv, env=lab.environment(1), cwd=lab.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "--distributed: no TPU pod, GKE job or Slurm step is here" in done.stderr
+
+
 def test_two_processes_train_stop_together_and_say_so(tmp_path):
     """The whole way: `flan-jax launch local`, SIGTERM, one step saved by both, status 75."""
     _, _, *train = lab.command(str(tmp_path / "run"), str(tmp_path / "prepared"))
