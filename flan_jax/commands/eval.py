@@ -103,10 +103,12 @@ def run(args: argparse.Namespace) -> int:
 def _take_data(args: argparse.Namespace) -> None:
     """Makes of --data a module and a mixture, which are asked like others."""
     from flan_jax import config
-    from flan_jax.instructions import jsonl, test_sets
 
     if args.data is None:
         return
+    common.import_tensorflow()
+    from flan_jax.instructions import jsonl, test_sets
+
     test_sets.read_test_set(args.data)  # before anything is loaded
     args.module = [*args.module, config.as_named(f"data:{args.data}")]
     args.mixture = jsonl.task_name(args.data)
@@ -217,6 +219,7 @@ def _watch(args: argparse.Namespace) -> int:
 
     if args.coordinator_address is not None:
         raise ConfigError("--watch runs in one process")
+    common.import_tensorflow()
     examination, rows = None, []
     with watching.Scalars(args.out) as scalars:
         for step, checkpoint, is_last in watching.checkpoints_of(args.checkpoint, args.watch):

@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
 import pathlib
 import statistics
+import subprocess
+import sys
 
 import pytest
 import super_ni_test_set
@@ -114,6 +117,18 @@ def test_what_is_wrong_in_a_test_set_is_named(tmp_path, rows, message):
     path = written(tmp_path / "mine.jsonl", rows)
     with pytest.raises(DataError, match=f"mine.jsonl.*{message}"):
         run(["eval", "--checkpoint=nowhere", f"--data={path}", f"--out={tmp_path / 'out'}"])
+
+
+def test_an_error_is_one_line_and_libraries_are_silent(tmp_path):
+    path = written(tmp_path / "mine.jsonl", [GOOD])
+    done = subprocess.run(
+        [sys.executable, "-m", "flan_jax", "eval", f"--checkpoint={tmp_path / 'none'}",
+         f"--data={path}", f"--out={tmp_path / 'out'}"],
+        capture_output=True, text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f"flan-jax: no checkpoint in {tmp_path / 'none'} (no such directory)\n"
 
 
 def test_options_are_ranked_by_other_scores(trained, tmp_path):
