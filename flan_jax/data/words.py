@@ -10,7 +10,6 @@ and Rabin 1987).
 """
 
 import contextlib
-import functools
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flan_jax import rolling_hash
 from flan_jax.errors import DataError
 from flan_jax.texts import nfc
 
@@ -31,8 +31,6 @@ _BOUND = 0.9
 SAMPLE = 2048
 # Words whose hashes are kept.
 _MOST_WORDS = 1 << 20
-# Odd, so that it has an inverse modulo 2**64; otherwise arbitrary.
-_BASE = 0x9E3779B97F4A7C15
 # Thai and Lao, Burmese, Khmer, kana, Chinese: written without blanks.
 _NO_BLANKS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF),
               (0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))  # fmt: skip
@@ -93,17 +91,6 @@ class Item(NamedTuple):
     target: Any
 
 
-@functools.lru_cache(maxsize=2)
-def _powers(length: int) -> tuple[Any, Any]:
-    """Returns powers of the base and of its inverse, modulo 2**64: uint64 [length]."""
-    columns = []
-    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
-        factors: Any = np.full(length, base, np.uint64)
-        factors[0] = 1
-        columns.append(np.cumprod(factors, dtype=np.uint64))
-    return columns[0], columns[1]
-
-
 class Texts:
     """Several texts side by side, whose n-grams are hashed at once."""
 
@@ -111,7 +98,7 @@ class Texts:
         self.lengths = np.array([len(text) for text in texts], np.int64)
         joined = np.concatenate([np.zeros(0, np.uint64), *texts])
         size = 1 << max(17, int(len(joined)).bit_length())
-        powers, self._inverses = _powers(size)
+        powers, self._inverses = rolling_hash.powers(size)
         self._sums: Any = np.zeros(len(joined) + 1, np.uint64)
         np.cumsum(joined * powers[: len(joined)], out=self._sums[1:])
         self.begins: Any = np.cumsum(self.lengths) - self.lengths
@@ -127,7 +114,7 @@ class Texts:
         starts = np.repeat(self.begins, counts) + within
         hashes = (self._sums[starts + length] - self._sums[starts]) * self._inverses[starts]
         # Words of another number are another n-gram, also where hashes of words are small.
-        hashes ^= np.uint64(length * _BASE & (1 << 64) - 1)
+        hashes ^= np.uint64(length * rolling_hash.BASE & (1 << 64) - 1)
         return hashes, starts, np.repeat(np.arange(len(counts)), counts)
 
 

@@ -111,14 +111,8 @@ def _compiled_sharded(mesh: Any, function: Callable[..., Any], **options: Any) -
 
 def compiled_on(mesh: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function for a mesh, or one device where None; every process gets its result."""
-    if mesh is None:
-        return jax.jit(function)
-
-    def call(*args: Any) -> Any:
-        with axis_rules(mesh, mesh_lib.RULES):
-            return function(*args)
-
-    return jax.jit(call, out_shardings=mesh_lib.replicated(mesh))
+    options = {} if mesh is None else {"out_shardings": mesh_lib.replicated(mesh)}
+    return _compiled_sharded(mesh, function, **options)
 
 
 def placed_on(mesh: Any, tree: Any) -> Any:

@@ -34,7 +34,6 @@ from flan_jax.scoring.predictions import Prediction
 from flan_jax.training import mesh as mesh_lib
 
 Record = tuple[str, Example]
-SCORES = ("sum", "per_token", "per_character", "unconditional")
 # What stands before an option whose prompt is left out, and under which name its scores are kept.
 _UNCONDITIONAL = "Answer:"
 _WITHOUT_PROMPT = "\x1fwithout prompt"
@@ -175,7 +174,7 @@ def rank(
         records: options, each with its task.
         scores: those of an earlier attempt; gets the new ones.
         progress: called with the number of options that were scored at a time.
-        normalization: one of `SCORES`.
+        normalization: what RANK_SCORE says.
 
     Returns:
         One prediction an example, in the order of the records.
@@ -240,7 +239,7 @@ def _normalized(
     """Returns what options are ranked by.
 
     Args:
-        normalization: one of `SCORES`.
+        normalization: what RANK_SCORE says.
         sums: summed log-likelihoods.
         options: the options.
         tokens: of each.

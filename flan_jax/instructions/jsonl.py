@@ -31,7 +31,6 @@ from flan_jax.instructions.conversations import Answered
 from flan_jax.instructions.long_prompts import Draft, Texts, prompt_budget
 from flan_jax.instructions.pipelines import Kind, Row
 from flan_jax.instructions.registration import (
-    check_free,
     register_task,
     register_tokenized_task,
     rows_source,
@@ -120,7 +119,7 @@ def register_jsonl(
     lines = read_jsonl(path, validation, test)
     names = [name + suffix for suffix in (_VIEWS if lines.form == "messages" else ("",))]
     for one in names:
-        check_free(one)
+        mixtures.check_free(one)
     facts = {"jsonl": lines.digest, "form": lines.form}
     counts = {split: len(rows) for split, rows in lines.rows.items()}
     if lines.form == "messages":

@@ -13,6 +13,21 @@ from flan_jax.errors import DataError, did_you_mean
 FLAN_CAP = 3000
 
 
+def is_taken(name: str) -> bool:
+    """Whether there is a task or mixture of that name."""
+    return name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names()
+
+
+def check_free(name: str) -> None:
+    """Refuses a name that a task or mixture has.
+
+    Raises:
+        DataError: it is taken.
+    """
+    if is_taken(name):
+        raise DataError(f"a task or mixture named {name!r} is registered already")
+
+
 def register_mixture(
     name: str,
     tasks: Sequence[str],
@@ -33,9 +48,8 @@ def register_mixture(
     Raises:
         DataError: no tasks, a task is unknown or named twice, or the name is taken.
     """
+    check_free(name)
     known = seqio.TaskRegistry.names()
-    if name in known or name in seqio.MixtureRegistry.names():
-        raise DataError(f"a task or mixture named {name!r} is registered already")
     if not tasks:
         raise DataError(f"mixture {name!r} has no tasks")
     for task in tasks:

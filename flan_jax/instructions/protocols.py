@@ -105,14 +105,10 @@ def mixture_of(wanted: str, tasks: Sequence[str], before: str) -> str:
     if len(tasks) == 1:
         return tasks[0]
     number, name = 1, before
-    while _is_taken(name):
+    while mixtures.is_taken(name):
         if sorted(task.name for task in mixtures.member_tasks(name)) == sorted(tasks):
             return name
         name = wanted if number == 1 else f"{wanted}_{number}"
         number += 1
     mixtures.register_mixture(name, tasks, rates="uniform")
     return name
-
-
-def _is_taken(name: str) -> bool:
-    return name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names()

@@ -15,7 +15,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import DataError, did_you_mean
-from flan_jax.instructions import cards, long_prompts, pipelines, recipes
+from flan_jax.instructions import cards, long_prompts, mixtures, pipelines, recipes
 from flan_jax.instructions.options import OptionsForm
 from flan_jax.instructions.pipelines import Row
 
@@ -195,21 +195,11 @@ def register_task(
 def _declare(
     name: str, facts: Mapping[str, Any], more_facts: Callable[[], Mapping[str, Any]]
 ) -> None:
-    check_free(name)
+    mixtures.check_free(name)
     recipes.declare(
         name,
         recipes.Recipe({"name": name, **facts}, lambda: {**more_facts(), **long_prompts.facts()}),
     )
-
-
-def check_free(name: str) -> None:
-    """Refuses a name that a task or mixture has.
-
-    Raises:
-        DataError: it is taken.
-    """
-    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
-        raise DataError(f"a task or mixture named {name!r} is registered already")
 
 
 def register_tokenized_task(

@@ -19,11 +19,11 @@ from typing import Any
 
 from flan_jax import files, json_files
 from flan_jax.errors import DataError, did_you_mean, quoted
-from flan_jax.instructions import cards, checks, jsonl, protocols
+from flan_jax.instructions import cards, checks, jsonl, mixtures, protocols
 from flan_jax.instructions.draws import Draws
 from flan_jax.instructions.fewshot import Exemplars, FewShot
 from flan_jax.instructions.pipelines import Kind, Row
-from flan_jax.instructions.registration import check_free, register_task, rows_source
+from flan_jax.instructions.registration import register_task, rows_source
 from flan_jax.instructions.rendering import AtBuild, Rendered, RenderFn, rank_answers
 
 SPLIT = "test"
@@ -141,7 +141,7 @@ def register_test_set(name: str, path: str) -> TestSet:
     found = read_test_set(path)
     names = (name, f"{name}{protocols.FEWSHOT}")
     for one in names:
-        check_free(one)
+        mixtures.check_free(one)
     source = rows_source(lambda split: found.rows, _COLUMNS, {SPLIT: len(found.rows)})
     for one in names:
         fewshot = one != name

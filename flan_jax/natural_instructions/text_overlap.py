@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flan_jax import rolling_hash
+
 WINDOW = 64
 STRIDE = 4
 # Windows that so large a part of a task's held-out inputs (and at least so many of them) have in
@@ -30,8 +32,6 @@ _BATCH = 1 << 19
 _PIECE = 1 << 18
 # Bits of a hash that a table of flags is indexed by: what it rules out need not be searched for.
 _FLAG_BITS = 26
-# Odd, so that it has an inverse modulo 2**64; otherwise arbitrary.
-_BASE = 0x9E3779B97F4A7C15
 
 
 class Shared(NamedTuple):
@@ -225,27 +225,14 @@ def _windows(texts: Sequence[str], stride: int) -> Iterator[tuple[Any, Any]]:
         yield _hashes(batch, stride)
 
 
-@functools.cache
-def _powers() -> tuple[Any, Any]:
-    """Returns powers of the base and of its inverse, modulo 2**64: uint64 [longest batch]."""
-    length = max(_BATCH, _PIECE + WINDOW)
-    columns = []
-    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
-        factors: Any = np.full(length, base, np.uint64)
-        factors[0] = 1
-        columns.append(np.cumprod(factors, dtype=np.uint64))
-    return columns[0], columns[1]
-
-
 def _hashes(batch: Sequence[tuple[int, str]], stride: int) -> tuple[Any, Any]:
     """Returns the hash and the text's position of every `stride`-th window of some texts.
 
-    The hash of characters c[i .. i + w) is the sum of c[i + j] * base**j. Sums over all
-    c[i] * base**i up to each place give it by one subtraction and one multiplication.
+    See `rolling_hash`; the items are characters.
     """
     joined = "".join(piece for _, piece in batch)
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    powers, inverses = _powers()
+    powers, inverses = rolling_hash.powers(max(_BATCH, _PIECE + WINDOW))
     sums: Any = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(codes * powers[: len(codes)], out=sums[1:])
     lengths = np.array([len(piece) for _, piece in batch])

@@ -198,6 +198,8 @@ def register_mixture(
     """
     import seqio
 
+    from flan_jax.instructions.mixtures import check_free
+
     manifest = read_manifest(path)
     changes = {"rates": rates, "cap": cap, "temperature": temperature}
     mixing = _mixing(path, manifest, changes)
@@ -207,9 +209,8 @@ def register_mixture(
     name = name or _default_name(path, digest)
     if _registered.get(name) == digest and name in seqio.MixtureRegistry.names():
         return seqio.MixtureRegistry.get(name)
+    check_free(name)
     known = seqio.TaskRegistry.names()
-    if name in known or name in seqio.MixtureRegistry.names():
-        raise DataError(f"a task or mixture named {name!r} is registered already")
     members = mixture_rates(manifest, mixing)
     for task in members:
         if task not in known:

@@ -227,13 +227,11 @@ def test_what_many_inputs_of_a_task_have_in_common_is_no_leak():
 def test_texts_longer_than_a_batch(monkeypatch):
     monkeypatch.setattr(text_overlap, "_BATCH", 1 << 12)
     monkeypatch.setattr(text_overlap, "_PIECE", 1 << 11)
-    text_overlap._powers.cache_clear()
     long, passage = sentence("long", 4000), sentence("passage", 40)
     for place in (0, 2000, 2048, 9000, len(long)):
         with_passage = long[:place] + passage + long[place:]
         assert shared([sentence(1), passage], [with_passage])[1] == (1, [1])
         assert shared([with_passage, "x"], [sentence(1), passage])[1] == (1, [0])
-    text_overlap._powers.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["-" * 200_000, "ab " * 60_000])
